@@ -1,0 +1,196 @@
+"""Every error that maplake raises on purpose.
+
+One base class, one class per kind of fault. Each carries the file, the place in it, what was
+found, what was expected and what to do next; :func:`str` joins them to one message for people,
+:meth:`MaplakeError.as_dict` gives the same as data for scripts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = [
+    "AlignmentError",
+    "AmbiguousSourceError",
+    "ConfigError",
+    "CorruptFileError",
+    "FileFormatError",
+    "IntegrityError",
+    "LakeError",
+    "LakeLockedError",
+    "LakeNotFoundError",
+    "LakeReadOnlyError",
+    "LakeVersionError",
+    "LengthMismatchError",
+    "MaplakeError",
+    "MissingFileError",
+    "NotFoundError",
+    "QueryError",
+    "SchemaError",
+    "SourceChangedError",
+    "SourceError",
+    "SpreadsheetError",
+    "UnknownValueError",
+    "UnreadableFileError",
+]
+
+
+class MaplakeError(Exception):
+    """Base of all errors that maplake raises on purpose.
+
+    Parameters
+    ----------
+    message
+        What is wrong, in one sentence.
+    file
+        The file or folder concerned.
+    place
+        Where in the file: a trial, field, row, line or key.
+    found, expected
+        What was there, and what should have been.
+    hint
+        What the user can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | Path | None = None,
+        place: str | None = None,
+        found: object = None,
+        expected: object = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = None if file is None else str(file)
+        self.place = place
+        self.found = None if found is None else str(found)
+        self.expected = None if expected is None else str(expected)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        where = self.file or ""
+        if self.place:
+            where = f"{where}, {self.place}" if where else self.place
+        text = f"{where}: {self.message}" if where else self.message
+        if self.found is not None:
+            text += f"; found {self.found}"
+        if self.expected is not None:
+            text += f"; expected {self.expected}"
+        return f"{text}. {self.hint}" if self.hint else text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process borders in parallel ingest; keyword arguments need this.
+        return (_rebuild, (type(self), self.message, self._fields()))
+
+    def _fields(self) -> dict[str, str | None]:
+        names = ("file", "place", "found", "expected", "hint")
+        return {name: getattr(self, name) for name in names}
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Return the error as a flat dictionary of strings for ``--json``."""
+        return {"error": type(self).__name__, "message": self.message, **self._fields()}
+
+
+def _rebuild(
+    kind: type[MaplakeError], message: str, fields: dict[str, str | None]
+) -> MaplakeError:
+    return kind(message, **fields)
+
+
+class ConfigError(MaplakeError, ValueError):
+    """``lake.toml`` is missing, malformed or says something impossible."""
+
+    exit_code = 3
+
+
+class SourceError(MaplakeError):
+    """A raw file or folder cannot be taken into the lake."""
+
+    exit_code = 4
+
+
+class MissingFileError(SourceError, FileNotFoundError):
+    """A file or folder that is needed does not exist."""
+
+
+class UnreadableFileError(SourceError, OSError):
+    """A file exists but the operating system refuses to read it."""
+
+
+class CorruptFileError(SourceError, ValueError):
+    """A file is empty, truncated or otherwise damaged."""
+
+
+class FileFormatError(SourceError, ValueError):
+    """A file is whole but is not what its name promises (wrong version, type or layout)."""
+
+
+class LengthMismatchError(SourceError, ValueError):
+    """Arrays that belong together differ in length."""
+
+
+class UnknownValueError(SourceError, ValueError):
+    """A file holds a word or code that maplake does not know."""
+
+
+class AmbiguousSourceError(SourceError):
+    """More than one file could be meant, or a file matches more than one session."""
+
+
+class SourceChangedError(SourceError):
+    """A file changed while it was read."""
+
+
+class AlignmentError(SourceError, ValueError):
+    """Recordings of one session cannot be brought onto one clock."""
+
+
+class SpreadsheetError(SourceError, ValueError):
+    """A row of a spreadsheet cannot be used."""
+
+
+class SchemaError(MaplakeError, TypeError):
+    """Rows do not fit the declaration of their table."""
+
+
+class LakeError(MaplakeError):
+    """The lake itself cannot be used as asked."""
+
+    exit_code = 5
+
+
+class LakeNotFoundError(LakeError, FileNotFoundError):
+    """There is no lake at the given place."""
+
+
+class LakeVersionError(LakeError):
+    """The lake was written by a newer (or unknown) version of maplake."""
+
+
+class LakeLockedError(LakeError, TimeoutError):
+    """Another process is writing to the lake."""
+
+    exit_code = 6
+
+
+class LakeReadOnlyError(LakeError, PermissionError):
+    """The lake's disk or folder cannot be written to."""
+
+
+class IntegrityError(LakeError):
+    """The lake's content contradicts its declarations or its log."""
+
+    exit_code = 7
+
+
+class QueryError(MaplakeError, ValueError):
+    """A query or its parameters cannot be answered."""
+
+
+class NotFoundError(QueryError, LookupError):
+    """No such table, session, insertion, unit or condition."""
