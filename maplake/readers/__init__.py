@@ -49,7 +49,7 @@ def all_readers() -> tuple[Reader, ...]:
             raise ConfigError(
                 f"the entry point {entry.name!r} is no reader",
                 found=type(item).__name__,
-                expected="an object made by maplake.readers.base.reader",
+                expected="a maplake.readers.Reader",
             )
         found.append(item)
     return (*built_in, *sorted(found, key=lambda item: item.name))

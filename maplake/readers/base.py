@@ -1,9 +1,9 @@
 """What a reader is: a pure function from raw files to records, and what it recognises.
 
 A reader writes nothing and knows no lake, no other reader and no configuration beyond the
-context that it is handed. One file per format; each declares one :class:`Reader` with the
-:func:`reader` decorator. Packages outside maplake register theirs by an entry point in the group
-``maplake.readers`` that names such an object.
+context that it is handed. One file per format; each ends with ``READER = Reader(...)``. Packages
+outside maplake register theirs by an entry point in the group ``maplake.readers`` that names such
+an object.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ __all__ = [
     "Records",
     "Skipped",
     "SortingContext",
-    "reader",
 ]
 
 
@@ -184,17 +183,3 @@ class Reader:
     identify: Callable[[Path], Identity] | None = None
     priority: int = 0
 
-
-def reader(
-    name: str,
-    *,
-    kind: str,
-    find: Callable[[Path], Sequence[Path]],
-    **options: Any,
-) -> Callable[[Callable[..., Records]], Reader]:
-    """Declare the decorated function to be the reader of a format; see :class:`Reader`."""
-
-    def declare(read: Callable[..., Records]) -> Reader:
-        return Reader(name=name, kind=kind, find=find, read=read, **options)
-
-    return declare

@@ -1,0 +1,136 @@
+"""Where things are in a lake's folder: the one place that knows its file names.
+
+::
+
+    <lake>/
+      lake.duckdb, views.sql
+      tables/<schema>/<table>/[subject_id=…/session=…/[insertion_number=…/]]part.parquet
+      arrays/ephys/subject_id=…/session=…/insertion_number=…/<clustering_method>.zarr
+      .maplake/
+        format.json            version of this layout
+        sessions.json          which session has which number
+        state/<name>.json      what became of the sources of a session (or of the whole lake)
+        manifest/<name>.json   files of a session (or of the whole lake): rows, bytes, SHA-256
+        journal/, staging/     commits under way
+        log/                   commits done
+        lock, lock.json
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from maplake.tables import Table
+
+#: Version of the folder layout; a lake with a larger one is refused.
+FORMAT_VERSION = 1
+
+PART = "part.parquet"
+CATALOG = "lake.duckdb"
+VIEWS = "views.sql"
+LAKE_NAME = "lake"  # name of the state and manifest of what belongs to no session
+
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def safe_name(text: str) -> str:
+    """Return ``text`` if it may be used as a file name, else percent-encode what may not.
+
+    Names that come from raw files pass through here before they become part of a path.
+    """
+    if _SAFE.fullmatch(text):
+        return text
+    quoted = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else f"%{ord(c):02X}"
+                     for c in text)
+    return quoted or "%00"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths inside the lake at ``root``."""
+
+    root: Path
+
+    @property
+    def meta(self) -> Path:
+        """maplake's own records."""
+        return self.root / ".maplake"
+
+    @property
+    def format_file(self) -> Path:
+        """Version of the layout."""
+        return self.meta / "format.json"
+
+    @property
+    def session_registry(self) -> Path:
+        """Which session has which number."""
+        return self.meta / "sessions.json"
+
+    @property
+    def staging(self) -> Path:
+        """Files of commits under way; outside of every globbed tree."""
+        return self.meta / "staging"
+
+    @property
+    def journal(self) -> Path:
+        """Commits that are decided but perhaps not yet carried out."""
+        return self.meta / "journal"
+
+    @property
+    def log(self) -> Path:
+        """One file per commit that was carried out."""
+        return self.meta / "log"
+
+    @property
+    def catalog(self) -> Path:
+        """The DuckDB file with the views."""
+        return self.root / CATALOG
+
+    @property
+    def views(self) -> Path:
+        """The same views as a script."""
+        return self.root / VIEWS
+
+    def glob(self, table: Table) -> str:
+        """Return the absolute glob, with forward slashes, of a table's files."""
+        return f"{self.root.resolve().as_posix()}/{relative_glob(table)}"
+
+    def table_dir(self, table: Table) -> Path:
+        """Return the folder of a table."""
+        return self.root / "tables" / table.schema / table.name
+
+
+def relative_glob(table: Table) -> str:
+    """Return the glob of a table's files below the lake's root."""
+    levels = [f"{name}=*" for name in table.partition]
+    return "/".join(["tables", table.schema, table.name, *levels, PART])
+
+
+def table_file(table: Table, partition: Mapping[str, object]) -> PurePosixPath:
+    """Return the path, below the lake's root, of the file of one partition."""
+    levels = [f"{name}={safe_name(str(partition[name]))}" for name in table.partition]
+    return PurePosixPath("tables", table.schema, table.name, *levels, PART)
+
+
+def spike_store(partition: Mapping[str, object], clustering_method: str) -> PurePosixPath:
+    """Return the path, below the lake's root, of the Zarr group of one clustering."""
+    levels = [f"{n}={partition[n]}" for n in ("subject_id", "session", "insertion_number")]
+    return PurePosixPath("arrays", "ephys", *levels, f"{safe_name(clustering_method)}.zarr")
+
+
+def session_name(subject_id: int, session: int) -> str:
+    """Return the name of a session's state and manifest."""
+    return f"{subject_id}_{session}"
+
+
+def state_file(name: str) -> PurePosixPath:
+    """Return the path, below the lake's root, of a session's (or the lake's) state."""
+    return PurePosixPath(".maplake", "state", f"{name}.json")
+
+
+def manifest_file(name: str) -> PurePosixPath:
+    """Return the path, below the lake's root, of a session's (or the lake's) manifest."""
+    return PurePosixPath(".maplake", "manifest", f"{name}.json")
