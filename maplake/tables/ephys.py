@@ -116,7 +116,6 @@ TABLES = (
             Column("drift_presence", BOOL, "the probe drifted", nullable=True),
             Column("number_of_landmarks", INT, "landmarks of the alignment", nullable=True),
             Column("alignment_confidence", BOOL, "the alignment is trusted", nullable=True),
-            Column("insertion_comment", TEXT, "comment", nullable=True),
         ),
         key=INSERTION_KEY,
         refs=(TO_INSERTION,),
@@ -129,8 +128,13 @@ TABLES = (
         (
             *_INSERTION_COLUMNS,
             Column("good_period_start", REAL, "start, from the first trial", "s"),
-            Column("good_period_end", REAL, "end, from the first trial; null = the end", "s",
-                   nullable=True),
+            Column(
+                "good_period_end",
+                REAL,
+                "end, from the first trial; null = the end",
+                "s",
+                nullable=True,
+            ),
         ),
         key=(*INSERTION_KEY, "good_period_start"),
         refs=(TO_INSERTION,),
@@ -153,8 +157,9 @@ TABLES = (
             *_INSERTION_COLUMNS,
             TRIAL,
             Column("start_sample", LONG, "trial start", "samples"),
-            Column("go_sample", LONG, "go cue; null in free-water trials", "samples",
-                   nullable=True),
+            Column(
+                "go_sample", LONG, "go cue; null in free-water trials", "samples", nullable=True
+            ),
             Column("start_time", REAL, "trial start, from the first recorded trial", "s"),
             Column("go_time", REAL, "go cue, from the first recorded trial", "s", nullable=True),
         ),
@@ -179,8 +184,13 @@ TABLES = (
             Column("unit_amp", REAL, "amplitude", "uV"),
             Column("unit_snr", REAL, "signal to noise ratio"),
             Column("spike_count", LONG, "number of spikes, in and between trials"),
-            Column("cell_type", LABEL, "putative type, from the waveform's width; null for units "
-                   "of quality all", nullable=True, values=CELL_TYPES),
+            Column(
+                "cell_type",
+                LABEL,
+                "putative type, from the waveform's width; null for units of quality all",
+                nullable=True,
+                values=CELL_TYPES,
+            ),
             Column("spike_offset", LONG, "place of its first spike in the array store"),
         ),
         key=UNIT_KEY,
@@ -209,8 +219,9 @@ TABLES = (
         "every spike of every unit",
         (
             *UNIT_COLUMNS,
-            Column("trial", INT, "trial it falls into; null outside of matched trials",
-                   nullable=True),
+            Column(
+                "trial", INT, "trial it falls into; null outside of matched trials", nullable=True
+            ),
             Column("spike_sample", LONG, "time on the sorter's clock", "samples"),
         ),
         key=(),
@@ -227,8 +238,14 @@ TABLES = (
         (
             *UNIT_COLUMNS,
             TRIAL,
-            Column("spike_time", REAL, "time from the go cue (multi-target-licking: from trial "
-                   "start); null in trials without go cue", "s", nullable=True),
+            Column(
+                "spike_time",
+                REAL,
+                "time from the go cue (multi-target-licking: from trial "
+                "start); null in trials without go cue",
+                "s",
+                nullable=True,
+            ),
         ),
         key=(),
         store=Store.VIEW,

@@ -1,0 +1,1 @@
+"""The one way through: discover, read, align, stage, commit."""

@@ -1,0 +1,112 @@
+"""From the records of a behavior session to the rows of its tables, and what alignment needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from maplake.config import Config
+from maplake.errors import CorruptFileError
+from maplake.ingest.align import BehaviorTrials
+from maplake.ingest.sources import BEHAVIOR, Source
+from maplake.layout import Layout, table_file
+from maplake.readers.base import BehaviorContext, Records, Skipped
+from maplake.tables import get
+
+_CODE = "bitcode"
+
+
+def read(source: Source, context: BehaviorContext) -> Records:
+    """Read a behavior source with its reader."""
+    part = source.parts[0]
+    return part.get_reader().read(part.path, context)
+
+
+def tables(records: Records, source: Source, config: Config) -> dict[str, pa.Table]:
+    """Return the rows of all tables by name, without the columns of the folder names."""
+    found = {name: data for name, data in records.tables.items() if data.num_rows}
+    session = found.get("experiment.session")
+    if session is None or session.num_rows != 1:
+        raise CorruptFileError("the behavior file yields no session", file=source.path)
+    for name, value in (("username", config.behavior.session_user), ("rig", source.rig)):
+        if name not in session.column_names:
+            session = session.append_column(name, pa.array([value]))
+    return found | {"experiment.session": session}
+
+
+def lookups(session: pa.Table) -> dict[str, pa.Table]:
+    """Return the rows that a session needs in tables entered by people, should they lack them."""
+    person = get("lab.person").file_schema
+    rig = get("lab.rig").file_schema
+    users = session["username"].to_pylist()
+    return {
+        "lab.person": pa.Table.from_pylist(
+            [{"username": u, "fullname": None} for u in users], schema=person
+        ),
+        "lab.rig": pa.Table.from_pylist(
+            [
+                {"rig": name, "room": None, "rig_description": None}
+                for name in session["rig"].to_pylist()
+            ],
+            schema=rig,
+        ),
+    }
+
+
+def trials_of_records(records: Records) -> BehaviorTrials:
+    """Return what alignment needs from records just read."""
+    return _trials(
+        records.tables["experiment.behavior_trial"],
+        records.tables.get("experiment.trial_note"),
+        (item.item for item in records.skipped if item.item_type == "trial"),
+    )
+
+
+def trials_of_lake(layout: Layout, partition: Mapping[str, Any]) -> BehaviorTrials:
+    """Return what alignment needs from a session that is in the lake."""
+    skipped = _file(layout, "ingest.skipped", {**partition, "source": BEHAVIOR})
+    items: list[str] = []
+    if skipped is not None:
+        rows = skipped.select(["item_type", "item"]).to_pylist()
+        items = [row["item"] for row in rows if row["item_type"] == "trial"]
+    behavior = _file(layout, "experiment.behavior_trial", partition)
+    if behavior is None:
+        raise CorruptFileError(
+            "the session's behavior trials are missing in the lake",
+            file=layout.root,
+            hint="Run `maplake check`, then `maplake rebuild`.",
+        )
+    return _trials(behavior, _file(layout, "experiment.trial_note", partition), items)
+
+
+def _file(layout: Layout, name: str, partition: Mapping[str, Any]) -> pa.Table | None:
+    path = layout.root / table_file(get(name), partition)
+    return pq.ParquetFile(path).read() if path.exists() else None
+
+
+def _trials(behavior: pa.Table, notes: pa.Table | None, skipped: Iterable[str]) -> BehaviorTrials:
+    order = np.argsort(behavior["trial"].to_numpy(), kind="stable")
+    trial = behavior["trial"].to_numpy().astype(np.int64)[order]
+    free = np.asarray(behavior["free_water"].to_pylist(), dtype=bool)[order]
+    codes: dict[int, str] = {}
+    if notes is not None:
+        codes = {
+            row["trial"]: row["trial_note"]
+            for row in notes.select(["trial", "trial_note_type", "trial_note"]).to_pylist()
+            if row["trial_note_type"] == _CODE
+        }
+    numbers = [*trial.tolist(), *(int(item) for item in skipped if item.isdigit())]
+    return BehaviorTrials(
+        trial, [codes.get(number) for number in trial.tolist()], free, max(numbers, default=0)
+    )
+
+
+def skipped_table(items: Iterable[Skipped]) -> pa.Table:
+    """Return the rows of ``ingest.skipped`` of one source."""
+    schema = get("ingest.skipped").file_schema
+    rows = [{"item_type": i.item_type, "item": i.item, "reason": i.reason} for i in items]
+    return pa.Table.from_pylist(rows, schema=schema)

@@ -1,0 +1,176 @@
+"""What people enter in sheets: animals. Loading a sheet again corrects what it says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from maplake import readers
+from maplake.config import Config
+from maplake.errors import FileFormatError, MaplakeError, SpreadsheetError
+from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
+from maplake.ingest.plan import FAILED, IN, UNCHANGED
+from maplake.ingest.report import SourceReport
+from maplake.layout import Layout
+from maplake.readers import Reader
+from maplake.tables import Table, get
+from maplake.writers.commit import Stage, commit
+from maplake.writers.lock import staging_run
+
+ANIMALS = "animals"
+
+
+@dataclass
+class Changes:
+    """What loading a sheet changes, or would change.
+
+    Attributes
+    ----------
+    added, changed, unchanged
+        Number of rows.
+    problems
+        Rows that cannot be used, each with its number and the reason.
+    details
+        One line per row that is added or changed.
+    """
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    problems: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+
+    def lines(self) -> Iterable[str]:
+        """Iterate over one line per change and problem."""
+        yield from self.details
+        yield from self.problems
+
+    def note(self, what: str, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> None:
+        """Count one row and describe what is new in it."""
+        if old is None:
+            self.added += 1
+            self.details.append(f"+ {what}")
+        elif dict(old) == dict(new):
+            self.unchanged += 1
+        else:
+            self.changed += 1
+            parts = [f"{k}: {old.get(k)} → {new[k]}" for k in new if old.get(k) != new[k]]
+            self.details.append(f"~ {what}: {'; '.join(parts)}")
+
+
+def sheet_reader(kind: str, path: Path) -> Reader:
+    """Return the reader of a sheet.
+
+    Raises
+    ------
+    FileFormatError
+        If no reader of the kind knows the file's type.
+    """
+    for reader in readers.of_kind(kind):
+        if reader.find(path):
+            return reader
+    raise FileFormatError(
+        "not a sheet that can be read",
+        file=path,
+        found=path.suffix or "no suffix",
+        expected=".xlsx or .csv",
+    )
+
+
+def load_animals(config: Config, file: Path, dry_run: bool = False) -> Changes:
+    """Load a sheet of animals; rows that are there already are corrected.
+
+    Parameters
+    ----------
+    config
+        Names the lake.
+    file
+        The sheet, ``.xlsx`` or ``.csv``.
+    dry_run
+        Only say what would change.
+
+    Raises
+    ------
+    SpreadsheetError
+        If a row cannot be used, or gives an animal a water restriction number that is taken.
+    """
+    records = sheet_reader(ANIMALS, file).read(file)
+    rows = list(records.tables.items())
+    if dry_run:
+        return _compare(Layout(config.lake.root), rows, file)
+    with writing(config) as layout:
+        changes = _compare(layout, rows, file)
+        if changes.added or changes.changed:
+            with staging_run(layout.root) as run:
+                stage = Stage(layout, run)
+                # People that the sheet only names must not undo what is known of them.
+                people = [item for item in rows if item[0] == "lab.person"]
+                others = [item for item in rows if item[0] != "lab.person"]
+                stage_global(stage, layout, people, replace=False)
+                stage_global(stage, layout, others, replace=True)
+                commit(layout, [stage.finish()], {"command": "load-animal", "file": str(file)})
+    update_catalog(config)
+    return changes
+
+
+def _compare(layout: Layout, rows: list[tuple[str, pa.Table]], file: Path) -> Changes:
+    changes = Changes()
+    for name, data in rows:
+        if name == "lab.person":
+            continue
+        table = get(name)
+        old = _by_key(table, read_global(layout, table))
+        new = _by_key(table, data.select(table.file_schema.names))
+        if name == "lab.water_restriction":
+            _check_h2o(old, new, file)
+        for key, row in new.items():
+            changes.note(f"{name} {', '.join(map(str, key))}", old.get(key), row)
+    return changes
+
+
+def _by_key(table: Table, data: pa.Table | None) -> dict[tuple[Any, ...], dict[str, Any]]:
+    if data is None:
+        return {}
+    return {tuple(row[name] for name in table.key): row for row in data.to_pylist()}
+
+
+def _check_h2o(
+    old: Mapping[tuple[Any, ...], Mapping[str, Any]],
+    new: Mapping[tuple[Any, ...], Mapping[str, Any]],
+    file: Path,
+) -> None:
+    """Refuse a water restriction number that two animals would share."""
+    holders: dict[str, Any] = {}
+    for key, row in {**old, **new}.items():
+        number = row["water_restriction_number"]
+        if number in holders:
+            raise SpreadsheetError(
+                f"the water restriction number {number} would belong to two animals",
+                file=file,
+                found=f"{holders[number]} and {key[0]}",
+                hint="It names an animal in all file names, so it must be of one animal alone.",
+            )
+        holders[number] = key[0]
+
+
+def animals_of_config(config: Config) -> list[SourceReport]:
+    """Load the sheets of animals that lake.toml names; a faulty sheet stops no other."""
+    reports = []
+    for file in config.spreadsheets.animals:
+        report = SourceReport(ANIMALS, file.name, IN, path=str(file))
+        try:
+            changes = load_animals(config, file)
+        except MaplakeError as error:
+            if error.exit_code != SpreadsheetError.exit_code:
+                raise
+            report.status, report.reason = FAILED, str(error)
+        else:
+            report.rows = changes.added + changes.changed
+            if not report.rows:
+                report.status = UNCHANGED
+        reports.append(report)
+    return reports

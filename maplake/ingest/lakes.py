@@ -1,0 +1,178 @@
+"""Creating a lake, opening it for writing, and keeping its catalog current."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from maplake.config import Config
+from maplake.errors import IntegrityError, LakeVersionError
+from maplake.ingest.state import read_manifest, state_json
+from maplake.layout import FORMAT_VERSION, LAKE_NAME, Layout, manifest_file, state_file, table_file
+from maplake.query import catalog
+from maplake.tables import Store, Table, get, stored
+from maplake.writers import files, parquet
+from maplake.writers.commit import Stage, commit, recover
+from maplake.writers.lock import staging_run, write_lock
+
+
+def init(config: Config) -> Path:
+    """Create the lake that a configuration names, or bring its catalog up to date.
+
+    Returns
+    -------
+    The lake's folder.
+    """
+    layout = Layout(config.lake.root)
+    with writing(config):
+        pass
+    update_catalog(config)
+    return layout.root
+
+
+@contextmanager
+def writing(config: Config) -> Iterator[Layout]:
+    """Hold the write lock of a lake that exists, is of a known version and has no loose ends.
+
+    Raises
+    ------
+    LakeLockedError, LakeReadOnlyError, LakeVersionError
+        If the lake cannot be written to.
+    """
+    layout = Layout(config.lake.root)
+    check_version(layout)
+    with write_lock(config.lake.root, config.lake.lock_timeout_s):
+        check_version(layout)
+        recover(layout)
+        if not layout.format_file.exists():
+            _create(layout)
+        yield layout
+
+
+def check_version(layout: Layout) -> None:
+    """Refuse a lake of a newer layout.
+
+    Raises
+    ------
+    LakeVersionError
+        If the lake's version is larger than this library's.
+    IntegrityError
+        If it cannot be read.
+    """
+    try:
+        version = int(json.loads(layout.format_file.read_bytes())["format_version"])
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            "the lake's version cannot be read", file=layout.format_file, found=str(error)
+        ) from error
+    if version > FORMAT_VERSION:
+        raise LakeVersionError(
+            "the lake was written by a newer maplake",
+            file=layout.root,
+            found=f"format {version}",
+            expected=f"format {FORMAT_VERSION} or older",
+            hint="Update maplake: pip install --upgrade maplake.",
+        )
+
+
+def _create(layout: Layout) -> None:
+    """Write the first rows of the global tables and, last, the version."""
+    first = [
+        (
+            table.full_name,
+            pa.Table.from_pylist(
+                [dict(zip(table.file_schema.names, row, strict=True)) for row in table.rows],
+                schema=table.file_schema,
+            ),
+        )
+        for table in stored()
+        if table.store is Store.GLOBAL and table.rows
+    ]
+    with staging_run(layout.root) as run:
+        stage = Stage(layout, run)
+        stage_global(stage, layout, first, replace=False)
+        stage.json(state_file(LAKE_NAME), state_json([]))
+        commit(layout, [stage.finish()], {"command": "init"})
+    files.write_json(layout.format_file, {"format_version": FORMAT_VERSION})
+
+
+def stage_global(
+    stage: Stage, layout: Layout, rows: list[tuple[str, pa.Table]], *, replace: bool
+) -> int:
+    """Stage the global tables that new rows change, and the lake's manifest.
+
+    Parameters
+    ----------
+    stage
+        Where to.
+    layout
+        The lake.
+    rows
+        New rows by table; the same table may come several times.
+    replace
+        Whether a new row replaces an old one of the same key.
+
+    Returns
+    -------
+    Number of tables that changed.
+    """
+    by_table: dict[str, list[pa.Table]] = {}
+    for name, data in rows:
+        schema = get(name).file_schema
+        by_table.setdefault(name, []).append(data.select(schema.names).cast(schema))
+    changed = 0
+    for name, parts in sorted(by_table.items()):
+        table = get(name)
+        old = read_global(layout, table)
+        new = pa.concat_tables(parts)
+        pair = (old, new) if replace or old is None else (new, old)
+        merged = parquet.merge(table, *pair)
+        if old is None or not merged.equals(parquet.conform(table, old)):
+            stage.table(table, {}, merged)
+            changed += 1
+    if changed:
+        manifest = read_manifest(layout, LAKE_NAME) | stage.staged.manifest
+        mine = {path: entry for path, entry in manifest.items() if _is_global(path)}
+        stage.json(manifest_file(LAKE_NAME), {"files": mine})
+    return changed
+
+
+def _is_global(path: str) -> bool:
+    return path.startswith("tables/") and "=" not in path
+
+
+def read_global(layout: Layout, table: Table) -> pa.Table | None:
+    """Return the rows of a global table, or None if it has no file yet."""
+    path = layout.root / table_file(table, {})
+    return pq.ParquetFile(path).read() if path.exists() else None
+
+
+def catalog_options(config: Config) -> Mapping[str, Any]:
+    """Return the lab's own conditions and alignments for the catalog."""
+    return {
+        "conditions": {name: c.predicate for name, c in config.conditions.items()},
+        "align_types": {row[0]: row[1:] for row in config.align_rows},
+    }
+
+
+def update_catalog(config: Config, *, force: bool = False) -> bool:
+    """Rebuild ``lake.duckdb`` if tables, conditions or the lake's place changed.
+
+    Returns
+    -------
+    Whether it was rebuilt.
+    """
+    options = catalog_options(config)
+    if not force and catalog.is_current(config.lake.root, **options):
+        return False
+    with files.lake_faults(config.lake.root):
+        catalog.build(config.lake.root, **options)
+    return True

@@ -1,0 +1,282 @@
+"""Insertion locations from sheets: each row belongs to one probe insertion of one session."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from maplake.config import Config
+from maplake.errors import MaplakeError, SpreadsheetError
+from maplake.ingest.entered import Changes, sheet_reader
+from maplake.ingest.lakes import stage_global, update_catalog, writing
+from maplake.ingest.plan import FAILED, IN, UNCHANGED, WAITING, subjects_by_h2o
+from maplake.ingest.report import SourceReport
+from maplake.ingest.sources import BEHAVIOR, EPHYS
+from maplake.ingest.state import SourceState, read_all, read_manifest, read_state, state_json
+from maplake.layout import Layout, manifest_file, session_name, state_file, table_file
+from maplake.readers.insertion_locations import InsertionRow
+from maplake.tables import get
+from maplake.writers.commit import Stage, commit
+from maplake.writers.lock import staging_run
+
+KIND = "insertion_location"
+_SHEETS = "insertion_locations"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The insertion that a row belongs to, and its session's behavior."""
+
+    subject_id: int
+    session: int
+    insertion_number: int
+    behavior: str
+
+    @property
+    def partition(self) -> dict[str, int]:
+        return {
+            "subject_id": self.subject_id,
+            "session": self.session,
+            "insertion_number": self.insertion_number,
+        }
+
+    @property
+    def name(self) -> str:
+        return session_name(self.subject_id, self.session)
+
+
+@dataclass(frozen=True)
+class _Session:
+    session: int
+    start: datetime
+    insertions: frozenset[int]
+    behavior: str
+
+
+def load_insertion_location(config: Config, file: Path, dry_run: bool = False) -> Changes:
+    """Load a sheet of insertion locations; rows that are there already are corrected.
+
+    Parameters
+    ----------
+    config
+        Names the lake.
+    file
+        The sheet, ``.xlsx`` or ``.csv``.
+    dry_run
+        Only say what would change.
+
+    Returns
+    -------
+    What changed; rows that match no insertion, or more than one, are its ``problems``.
+    """
+    changes, _ = _load(config, file, dry_run)
+    return changes
+
+
+def of_config(config: Config) -> list[SourceReport]:
+    """Load the sheets of insertion locations that lake.toml names."""
+    reports = []
+    for file in config.spreadsheets.insertion_locations:
+        try:
+            changes, waiting = _load(config, file, dry_run=False)
+        except MaplakeError as error:
+            if error.exit_code != SpreadsheetError.exit_code:
+                raise
+            reports.append(SourceReport(KIND, file.name, FAILED, str(error), path=str(file)))
+            continue
+        done = changes.added + changes.changed
+        status = IN if done else UNCHANGED
+        reports.append(SourceReport(KIND, file.name, status, rows=done, path=str(file)))
+        reports += waiting
+    return reports
+
+
+def _load(config: Config, file: Path, dry_run: bool) -> tuple[Changes, list[SourceReport]]:
+    records = sheet_reader(_SHEETS, file).read(file)
+    layout = Layout(config.lake.root)
+    changes, reports = Changes(), []
+    for item in records.skipped:
+        text = f"{file.name}, row {item.item}: {item.reason}"
+        changes.problems.append(text)
+        reports.append(SourceReport(KIND, f"{file.name} row {item.item}", FAILED, text))
+    sessions, subjects = _sessions(layout), subjects_by_h2o(layout)
+    todo: dict[_Place, InsertionRow] = {}
+    for row in records.info["rows"]:
+        place, problem = _place(row, sessions, subjects)
+        if place is None:
+            text = f"{file.name}, row {row.row}: {problem}"
+            changes.problems.append(text)
+            reports.append(SourceReport(KIND, f"{file.name} row {row.row}", WAITING, text))
+        else:
+            todo[place] = row
+    by_session: dict[str, dict[_Place, InsertionRow]] = defaultdict(dict)
+    for place, row in todo.items():
+        by_session[place.name][place] = row
+    for name, rows in sorted(by_session.items()):
+        _load_session(config, name, rows, changes, dry_run)
+    if not dry_run and (changes.added or changes.changed):
+        update_catalog(config)
+    return changes, reports
+
+
+def _sessions(layout: Layout) -> dict[int, list[_Session]]:
+    """Return the sessions that are in the lake, with their probes, by animal."""
+    folder = layout.table_dir(get("experiment.session"))
+    starts: dict[tuple[int, int], datetime] = {}
+    if folder.is_dir():
+        for path in folder.glob("subject_id=*/session=*/part.parquet"):
+            subject, session = (int(p.name.split("=")[1]) for p in (path.parents[1], path.parent))
+            found = pl.read_parquet(path, columns=["session_datetime"], hive_partitioning=False)
+            starts[(subject, session)] = found["session_datetime"][0]
+    sessions: dict[int, list[_Session]] = defaultdict(list)
+    for states in read_all(layout).values():
+        inside = [s for s in states.values() if s.status == IN]
+        for state in inside:
+            if state.kind != BEHAVIOR or state.subject_id is None or state.session is None:
+                continue
+            probes = frozenset(s.insertion_number or 0 for s in inside if s.kind == EPHYS)
+            start = starts.get((state.subject_id, state.session))
+            if start is not None:
+                found_session = _Session(state.session, start, probes, state.fingerprint)
+                sessions[state.subject_id].append(found_session)
+    return sessions
+
+
+def _place(
+    row: InsertionRow, sessions: Mapping[int, Sequence[_Session]], subjects: Mapping[str, int]
+) -> tuple[_Place | None, str]:
+    h2o = row.water_restriction_number
+    subject = subjects.get(h2o) if h2o else row.subject_id
+    if subject is None:
+        return None, f"no animal has the water restriction number {h2o!r}"
+    if row.subject_id is not None and row.subject_id != subject:
+        return None, f"{h2o} is animal {subject}, not {row.subject_id}"
+    day = [s for s in sessions.get(subject, []) if s.start.date() == row.session_date]
+    if row.behaviour_time is not None:
+        day = [s for s in day if s.start.time().replace(microsecond=0) == row.behaviour_time]
+    if len(day) != 1:
+        when = f"{row.session_date}" + (f" {row.behaviour_time}" if row.behaviour_time else "")
+        many = f"{len(day)} sessions; give behaviour_time (HHMMSS)" if day else "no session"
+        return None, f"{h2o or subject} has {many} on {when} in the lake"
+    session = day[0]
+    if row.insertion_number not in session.insertions:
+        known = ", ".join(map(str, sorted(session.insertions))) or "none"
+        return None, (
+            f"session {session.session} of {h2o or subject} has no probe insertion "
+            f"{row.insertion_number} in the lake (it has: {known})"
+        )
+    return _Place(subject, session.session, row.insertion_number, session.behavior), ""
+
+
+def _load_session(
+    config: Config, name: str, rows: Mapping[_Place, InsertionRow], changes: Changes, dry_run: bool
+) -> None:
+    state = read_state(Layout(config.lake.root), name)
+    todo: dict[_Place, InsertionRow] = {}
+    for place, row in rows.items():
+        old = state.get((KIND, f"insertion {place.insertion_number}"))
+        print_ = _fingerprint(row, place)
+        what = f"session {place.session} of {place.subject_id}, insertion {place.insertion_number}"
+        before = {"content": old.fingerprint[:8]} if old else None
+        changes.note(what, before, {"content": print_[:8]})
+        if old is None or old.fingerprint != print_:
+            todo[place] = row
+    if todo and not dry_run:
+        with writing(config) as layout, staging_run(config.lake.root) as run:
+            _commit(layout, run, name, todo)
+
+
+def _fingerprint(row: InsertionRow, place: _Place) -> str:
+    content = {k: v for k, v in asdict(row).items() if k != "row"}
+    return hashlib.sha256(f"{sorted(content.items())}{place.behavior}".encode()).hexdigest()
+
+
+def _commit(layout: Layout, run: str, name: str, rows: Mapping[_Place, InsertionRow]) -> None:
+    stage = Stage(layout, run)
+    state = read_state(layout, name)
+    old: list[str] = []
+    areas = []
+    for place, row in rows.items():
+        key = (KIND, f"insertion {place.insertion_number}")
+        old += state[key].outputs if key in state else []
+        new = SourceState(
+            *key,
+            IN,
+            **place.partition,
+            reader=_SHEETS,
+            reader_version=1,
+            fingerprint=_fingerprint(row, place),
+            depends=place.behavior,
+            time=datetime.now().isoformat(timespec="seconds"),
+        )
+        for table_name, data in _tables(layout, row, place).items():
+            table = get(table_name)
+            new.rows[table_name] = stage.table(table, place.partition, data)
+            new.outputs.append(str(table_file(table, place.partition)))
+        state[key] = new
+        areas.append(row.brain_area)
+    for path in sorted(set(old) - set(stage.staged.writes)):
+        stage.delete(path)
+    manifest = {p: e for p, e in read_manifest(layout, name).items() if p not in old}
+    stage.json(manifest_file(name), {"files": manifest | stage.staged.manifest})
+    stage.json(state_file(name), state_json(state.values()))
+    schema = get("lab.brain_area").file_schema
+    lookup = pa.Table.from_pylist(
+        [{"brain_area": a, "description": None} for a in areas], schema=schema
+    )
+    extra = Stage(layout, run)
+    stage_global(extra, layout, [("lab.brain_area", lookup)], replace=False)
+    note = {"command": "load-insertion-location", "session": name}
+    commit(layout, [stage.finish(), extra.finish()], note)
+
+
+def _tables(layout: Layout, row: InsertionRow, place: _Place) -> dict[str, pa.Table]:
+    rows: dict[str, list[dict[str, Any]]] = {
+        "ephys.insertion_location": [
+            {name: getattr(row, name) for name in get("ephys.insertion_location").file_schema.names}
+        ],
+        "ephys.recordable_brain_region": [
+            {"brain_area": row.brain_area, "hemisphere": row.hemisphere}
+        ],
+    }
+    quality = ("drift_presence", "number_of_landmarks", "alignment_confidence")
+    if any(getattr(row, name) is not None for name in quality):
+        rows["ephys.probe_insertion_quality"] = [{name: getattr(row, name) for name in quality}]
+    if row.insertion_comment:
+        rows["ephys.insertion_note"] = [{"insertion_note": row.insertion_comment}]
+    if row.good_periods:
+        rows["ephys.good_period"] = [
+            {"good_period_start": start, "good_period_end": end} for start, end in row.good_periods
+        ]
+        rows["ephys.good_trial"] = [
+            {"trial": trial} for trial in _good_trials(layout, row.good_periods, place)
+        ]
+    tables = {
+        name: pa.Table.from_pylist(found, schema=get(name).file_schema)
+        for name, found in rows.items()
+    }
+    return {name: table for name, table in tables.items() if table.num_rows}
+
+
+def _good_trials(
+    layout: Layout, periods: Sequence[tuple[float, float | None]], place: _Place
+) -> list[int]:
+    """Return the trials that lie wholly inside a good period."""
+    trials = pl.read_parquet(
+        layout.root / table_file(get("experiment.session_trial"), place.partition),
+        hive_partitioning=False,
+    )
+    good = pl.lit(value=False)
+    for start, end in periods:
+        inside = pl.col("start_time") >= start
+        good = good | (inside if end is None else inside & (pl.col("stop_time") <= end))
+    found: list[int] = trials.filter(good)["trial"].sort().to_list()
+    return found

@@ -1,0 +1,53 @@
+"""Session numbers: given once, in order of start, and never again to another session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+
+from maplake.errors import IntegrityError
+from maplake.layout import Layout
+from maplake.writers import files
+
+
+class SessionNumbers:
+    """The registry file: subject_id → name of the behavior session → number.
+
+    A session that cannot be read yet has its number already, so that the numbers do not depend
+    on how many tries it took.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._path = layout.session_registry
+        self._numbers = self._load()
+        self._changed = False
+
+    def _load(self) -> dict[str, dict[str, int]]:
+        try:
+            numbers: dict[str, dict[str, int]] = json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise IntegrityError(
+                "the registry of session numbers is damaged", file=self._path
+            ) from error
+        return numbers
+
+    def assign(self, subject_id: int, sessions: Iterable[tuple[str, datetime]]) -> None:
+        """Give a number to each session (name, start) of an animal that has none yet."""
+        known = self._numbers.setdefault(str(subject_id), {})
+        new = sorted((start, name) for name, start in sessions if name not in known)
+        for number, (_, name) in enumerate(new, start=max(known.values(), default=0) + 1):
+            known[name] = number
+            self._changed = True
+
+    def number(self, subject_id: int, name: str) -> int | None:
+        """Return the number of a session, or None if it has none."""
+        return self._numbers.get(str(subject_id), {}).get(name)
+
+    def save(self) -> None:
+        """Write the registry if anything changed; the caller holds the write lock."""
+        if self._changed:
+            files.write_json(self._path, self._numbers)
+            self._changed = False

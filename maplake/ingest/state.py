@@ -1,0 +1,169 @@
+"""What is in the lake and from what: one small state file and one manifest per session."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from maplake.errors import IntegrityError
+from maplake.layout import LAKE_NAME, Layout, manifest_file, session_name, state_file
+
+#: Raw recordings are too large to be hashed whole at every ingest; these are sampled.
+_SAMPLED = {".bin", ".cbin"}
+_BLOCK = 1 << 20
+
+
+@dataclass
+class SourceState:
+    """What became of one source.
+
+    Attributes
+    ----------
+    kind, name
+        Which source.
+    status
+        ``in``, ``failed`` or ``skipped``.
+    reason
+        Why it is not in.
+    subject_id, session, insertion_number
+        Where it went, as far as it applies.
+    reader, reader_version
+        What read it.
+    settings
+        Hash over the settings that its rows depend on.
+    fingerprint
+        Hash over its files' names and contents.
+    stat
+        ``[path, bytes, mtime_ns]`` of every file, to see at a glance that nothing changed.
+    files
+        Hash of every file by path.
+    outputs
+        Files and folders of the lake that it owns.
+    rows
+        Rows by table.
+    skipped
+        Number of items left out, by type.
+    depends
+        Fingerprint of the behavior that it was aligned to.
+    h2o, start
+        The animal's short name and, for behavior, the session's start from the file's name.
+    time
+        When it was taken in.
+    """
+
+    kind: str
+    name: str
+    status: str
+    reason: str | None = None
+    subject_id: int | None = None
+    session: int | None = None
+    insertion_number: int | None = None
+    reader: str = ""
+    reader_version: int = 0
+    settings: str = ""
+    fingerprint: str = ""
+    stat: list[list[Any]] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+    rows: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    depends: str = ""
+    h2o: str = ""
+    start: str = ""
+    time: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Kind and name."""
+        return (self.kind, self.name)
+
+
+_FIELDS = {f.name for f in fields(SourceState)}
+
+
+def read_state(layout: Layout, name: str) -> dict[tuple[str, str], SourceState]:
+    """Return the sources of a session (or of the whole lake) by kind and name."""
+    return _parse(layout.root / state_file(name))
+
+
+def read_all(layout: Layout) -> dict[str, dict[tuple[str, str], SourceState]]:
+    """Return every state file's sources by the file's name."""
+    folder = layout.meta / "state"
+    if not folder.is_dir():
+        return {}
+    return {path.stem: _parse(path) for path in sorted(folder.glob("*.json"))}
+
+
+def _parse(path: Path) -> dict[tuple[str, str], SourceState]:
+    try:
+        found = json.loads(path.read_bytes())
+        states = [
+            SourceState(**{k: v for k, v in item.items() if k in _FIELDS})
+            for item in found["sources"]
+        ]
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            "a state file of the lake is damaged",
+            file=path,
+            found=str(error),
+            hint="Remove the file and run `maplake ingest`; its session is then read again.",
+        ) from error
+    return {state.key: state for state in states}
+
+
+def state_json(states: Iterable[SourceState]) -> dict[str, Any]:
+    """Return the content of a state file."""
+    return {"sources": [asdict(s) for s in sorted(states, key=lambda s: s.key)]}
+
+
+def read_manifest(layout: Layout, name: str) -> dict[str, dict[str, Any]]:
+    """Return rows, bytes and SHA-256 of the files of a session (or of the whole lake)."""
+    path = layout.root / manifest_file(name)
+    try:
+        files: dict[str, dict[str, Any]] = json.loads(path.read_bytes())["files"]
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError("a manifest of the lake is damaged", file=path) from error
+    return files
+
+
+def state_name(subject_id: int | None, session: int | None) -> str:
+    """Return the name of the state file that a source belongs to."""
+    if subject_id is None or session is None:
+        return LAKE_NAME
+    return session_name(subject_id, session)
+
+
+def stat_files(paths: Iterable[Path]) -> list[list[Any]]:
+    """Return ``[path, bytes, mtime_ns]`` of each file; nothing is opened."""
+    found = []
+    for path in paths:
+        info = path.stat()
+        found.append([str(path), info.st_size, info.st_mtime_ns])
+    return found
+
+
+def hash_file(path: Path) -> str:
+    """Return a hash of a file's content; of raw recordings, of its size, first and last MiB."""
+    with path.open("rb") as file:
+        if path.suffix not in _SAMPLED:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        size = path.stat().st_size
+        digest = hashlib.sha256(f"{size}\n".encode())
+        digest.update(file.read(_BLOCK))
+        file.seek(max(0, size - _BLOCK))
+        digest.update(file.read(_BLOCK))
+        return digest.hexdigest()
+
+
+def fingerprint(files: dict[str, str], base: Path) -> str:
+    """Return one hash over the names (below ``base``) and hashes of files."""
+    lines = [f"{Path(name).relative_to(base).as_posix()} {files[name]}" for name in sorted(files)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

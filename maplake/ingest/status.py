@@ -1,0 +1,71 @@
+"""Where every source stands, without reading any of them."""
+
+from __future__ import annotations
+
+from maplake.config import Config
+from maplake.ingest.locations import KIND as LOCATION
+from maplake.ingest.numbers import SessionNumbers
+from maplake.ingest.plan import (
+    FAILED,
+    IN,
+    PLANNED,
+    UNCHANGED,
+    WAITING,
+    Item,
+    SessionPlan,
+    make_plan,
+)
+from maplake.ingest.report import SourceReport, report_item
+from maplake.ingest.state import SourceState, read_all
+from maplake.layout import Layout
+
+
+def status(config: Config) -> list[SourceReport]:
+    """Return, per session and source, whether it is in, waits or failed, and why.
+
+    Raises
+    ------
+    MissingFileError
+        If a configured folder does not exist.
+    """
+    layout = Layout(config.lake.root)
+    states = read_all(layout)
+    plan = make_plan(config, layout, SessionNumbers(layout), states)
+    reports: list[SourceReport] = []
+    for session in plan.sessions:
+        reports += [_of_item(session, item) for item in session.items]
+        reports += [_of_state(s, session.h2o) for s in session.state.values() if s.kind == LOCATION]
+    return reports + [report_item(item) for item in plan.others]
+
+
+def _of_item(session: SessionPlan, item: Item) -> SourceReport:
+    state = session.state.get((item.source.kind, item.source.name))
+    report = report_item(item, session.partition, state)
+    if item.status == UNCHANGED:
+        report.status = IN
+    elif item.status == PLANNED:
+        report.status, report.reason = _waiting(state)
+    return report
+
+
+def _waiting(state: SourceState | None) -> tuple[str, str]:
+    if state is None:
+        return WAITING, "new: the next ingest reads it"
+    if state.status == FAILED:
+        return FAILED, state.reason or "unknown"
+    return WAITING, "its files or settings changed: the next ingest reads it again"
+
+
+def _of_state(state: SourceState, h2o: str) -> SourceReport:
+    return SourceReport(
+        state.kind,
+        state.name,
+        state.status,
+        state.reason,
+        state.subject_id,
+        state.session,
+        state.insertion_number,
+        h2o,
+        sum(state.rows.values()),
+        state.skipped,
+    )

@@ -1,0 +1,291 @@
+"""The commit: staged files become visible all at once or not at all.
+
+1. Everything that a commit adds lies, synced to disk, in ``.maplake/staging/<id>/``.
+2. A journal record that says what goes where is written beside it and renamed into
+   ``.maplake/journal/``: from here on the commit is decided.
+3. The renames and removals are carried out. Whoever opens the lake next repeats those that a
+   crash prevented; each may be repeated any number of times.
+4. The record moves to ``.maplake/log/`` and the staging folder goes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from maplake.errors import LakeLockedError, LakeReadOnlyError
+from maplake.layout import Layout, table_file
+from maplake.tables import TABLES, Table
+from maplake.writers import files, parquet
+from maplake.writers.lock import living_runs, write_lock
+
+
+@dataclass
+class Staged:
+    """What one commit will add and remove; may be filled in another process.
+
+    Attributes
+    ----------
+    name
+        Its folder below ``.maplake/staging``.
+    writes
+        Files and folders to add, as paths below the lake's root.
+    deletes
+        Files and folders to remove before.
+    manifest
+        ``{path: {"rows", "bytes", "sha256"}}`` of every file added below tables/ and arrays/.
+    """
+
+    name: str
+    writes: list[str] = field(default_factory=list)
+    deletes: list[str] = field(default_factory=list)
+    manifest: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Stage:
+    """Collects the files of one commit in the staging folder.
+
+    Parameters
+    ----------
+    layout
+        The lake.
+    run
+        Name of the run (see :func:`maplake.writers.lock.staging_run`) that it is part of.
+    """
+
+    def __init__(self, layout: Layout, run: str) -> None:
+        self.staged = Staged(f"{run}.{uuid.uuid4().hex[:8]}")
+        self.folder = layout.staging / self.staged.name
+        self._layout = layout
+
+    def path(self, target: PurePosixPath) -> Path:
+        """Return the place to write the file or folder that will become ``target``."""
+        self.staged.writes.append(str(target))
+        place = self.folder / target
+        files.make_dir(place.parent)
+        return place
+
+    def table(
+        self,
+        table: Table,
+        partition: Mapping[str, object],
+        data: pa.Table,
+        *,
+        is_sorted: bool = False,
+    ) -> int:
+        """Stage the rows of one partition of a table; return their number."""
+        checked = parquet.conform(table, data, is_sorted=is_sorted)
+        target = table_file(table, partition)
+        place = self.path(target)
+        parquet.write(table, checked, place)
+        self._record(target, place, checked.num_rows)
+        return checked.num_rows
+
+    def json(self, target: PurePosixPath, value: Any) -> None:
+        """Stage a JSON file."""
+        files.write_bytes(self.path(target), files.json_bytes(value))
+
+    def array(self, target: PurePosixPath) -> Path:
+        """Return the place to write the Zarr folder that will become ``target``."""
+        return self.path(target)
+
+    def delete(self, target: PurePosixPath | str) -> None:
+        """Remove a file or folder of the lake in the same commit."""
+        self.staged.deletes.append(str(target))
+
+    def finish(self) -> Staged:
+        """Sync everything to disk and return what has been staged."""
+        for target in self.staged.writes:
+            place = self.folder / target
+            if place.is_dir():
+                for file in sorted(p for p in place.rglob("*") if p.is_file()):
+                    self._record(PurePosixPath(target, *file.relative_to(place).parts), file, None)
+                    files.sync_file(file)
+                for folder in [place, *(p for p in place.rglob("*") if p.is_dir())]:
+                    files.sync_dir(folder)
+            elif place.suffix == ".parquet":
+                files.sync_file(place)
+        for folder in sorted({(self.folder / t).parent for t in self.staged.writes}):
+            files.sync_dir(folder)
+        return self.staged
+
+    def abandon(self) -> None:
+        """Throw everything staged away."""
+        files.remove(self.folder)
+
+    def _record(self, target: PurePosixPath, place: Path, rows: int | None) -> None:
+        with place.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self.staged.manifest[str(target)] = {
+            "rows": rows,
+            "bytes": place.stat().st_size,
+            "sha256": digest,
+        }
+
+
+def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> None:
+    """Make all of ``parts`` visible at once; the caller holds the write lock.
+
+    Parameters
+    ----------
+    layout
+        The lake.
+    parts
+        What was staged, finished.
+    note
+        What the log will say of it.
+
+    Raises
+    ------
+    LakeError
+        If the disk fails before the commit is decided; nothing is visible then.
+    """
+    parts = list(parts)
+    record = {
+        "parts": [
+            {"name": p.name, "writes": _order(p.writes), "deletes": p.deletes} for p in parts
+        ],
+        "note": dict(note),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    body = json.dumps(record, sort_keys=True)
+    text = json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "body": body})
+    with files.lake_faults(layout.root):
+        for folder in (layout.journal, layout.log):
+            files.make_dir(folder)
+        for part in parts:
+            files.sync_dir(layout.staging / part.name)
+        temporary = layout.staging / f"{parts[0].name}.journal"
+        files.write_bytes(temporary, text.encode())
+        journal = layout.journal / f"{parts[0].name}.json"
+        files.replace(temporary, journal)
+        files.sync_dir(layout.journal)
+        _carry_out(layout, journal, record)
+
+
+def _order(writes: list[str]) -> list[str]:
+    """Order a commit's files so that a row's parents appear after the row itself.
+
+    A query that runs between two renames then finds no session, insertion or unit whose parts
+    are not there yet.
+    """
+    rank = {f"tables/{t.schema}/{t.name}/": -place for place, t in enumerate(TABLES.values())}
+
+    def key(target: str) -> tuple[int, str]:
+        if not target.startswith("tables/"):
+            return (-len(rank) - 1, target)
+        folder = "/".join(target.split("/")[:3]) + "/"
+        return (rank.get(folder, -len(rank)), target)
+
+    return sorted(writes, key=key)
+
+
+def _carry_out(layout: Layout, journal: Path, record: Mapping[str, Any]) -> None:
+    touched: set[Path] = set()
+    for part in record["parts"]:
+        folder = layout.staging / part["name"]
+        for target in part["deletes"]:
+            _remove_target(layout, folder, layout.root / target)
+        for target in part["writes"]:
+            _move_target(folder, target, layout.root / target)
+            touched.add((layout.root / target).parent)
+    for parent in sorted(touched):
+        _sync_up(parent, layout.root)
+    files.replace(journal, layout.log / journal.name)
+    files.sync_dir(layout.journal)
+    for part in record["parts"]:
+        files.remove(layout.staging / part["name"])
+
+
+def _move_target(folder: Path, target: str, place: Path) -> None:
+    source = folder / target
+    if not source.exists():  # an earlier try got this far
+        return
+    files.make_dir(place.parent)
+    if source.is_dir() and place.exists():
+        _set_aside(folder, place)
+    files.replace(source, place)
+
+
+def _remove_target(layout: Layout, folder: Path, place: Path) -> None:
+    if place.is_dir():
+        _set_aside(folder, place)
+    elif place.exists():
+        files.remove(place)
+    files.remove_empty_parents(place, layout.root)
+
+
+def _set_aside(folder: Path, place: Path) -> None:
+    """Move a folder that goes away into the staging folder, so that it goes at once."""
+    trash = folder / ".trash"
+    files.make_dir(trash)
+    files.replace(place, trash / uuid.uuid4().hex)
+
+
+def _sync_up(folder: Path, root: Path) -> None:
+    """Sync a folder and those above it that may have been made for it."""
+    while folder != root and folder.is_relative_to(root):
+        if folder.exists():
+            files.sync_dir(folder)
+        folder = folder.parent
+
+
+def _read_journal(path: Path) -> Mapping[str, Any] | None:
+    """Return a journal record, or None if its last write was torn: then nothing was decided."""
+    try:
+        wrapped = json.loads(path.read_text(encoding="utf-8"))
+        body = wrapped["body"]
+        if hashlib.sha256(body.encode()).hexdigest() != wrapped["sha256"]:
+            return None
+        record: Mapping[str, Any] = json.loads(body)
+    except (ValueError, KeyError, TypeError):
+        return None
+    return record
+
+
+def recover(layout: Layout) -> int:
+    """Finish decided commits and clear away undecided ones; the caller holds the write lock.
+
+    Returns
+    -------
+    Number of commits that were finished.
+    """
+    done = 0
+    with files.lake_faults(layout.root):
+        if layout.journal.is_dir():
+            for journal in sorted(layout.journal.iterdir()):
+                record = _read_journal(journal)
+                if record is None:
+                    files.remove(journal)
+                else:
+                    _carry_out(layout, journal, record)
+                    done += 1
+        if layout.staging.is_dir():
+            living = living_runs(layout.staging)
+            for leftover in sorted(layout.staging.iterdir()):
+                if leftover.name.split(".")[0] not in living:
+                    files.remove(leftover)
+    return done
+
+
+def recover_if_needed(root: Path) -> None:
+    """Finish what a crashed writer left decided, if there is anything and nobody else does.
+
+    For readers: a lake on a read-only disk, or one that a living writer holds, is left as it is.
+    """
+    layout = Layout(root)
+    if not layout.journal.is_dir() or not any(layout.journal.iterdir()):
+        return
+    try:
+        with write_lock(root, timeout_s=0):
+            recover(layout)
+    except (LakeLockedError, LakeReadOnlyError):
+        return

@@ -1,0 +1,128 @@
+"""Every operation by which maplake changes a file system.
+
+Nothing else in the package renames, removes or syncs, so that faults can be injected at one
+place and the rules of other operating systems are kept in one place.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from maplake.errors import LakeError, LakeReadOnlyError
+
+_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
+#: Windows refuses to rename over a file that somebody has open; readers are soon done.
+_RETRIES, _PAUSE_S = 40, 0.05
+
+
+@contextmanager
+def lake_faults(root: Path) -> Iterator[None]:
+    """Turn an :class:`OSError` while writing below ``root`` into a :class:`LakeError`."""
+    try:
+        yield
+    except LakeError:
+        raise
+    except OSError as error:
+        place = None if error.filename is None else str(error.filename)
+        if error.errno in _READ_ONLY:
+            raise LakeReadOnlyError(
+                "the lake cannot be written to",
+                file=root,
+                place=place,
+                found=error.strerror,
+                hint="Check the folder's permissions and whether the disk is mounted read-only.",
+            ) from error
+        full = error.errno in _FULL
+        raise LakeError(
+            "the lake's disk is full" if full else "writing to the lake failed",
+            file=root,
+            place=place,
+            found=error.strerror or str(error),
+            hint="Nothing of the unfinished commit is visible; run the command again after "
+            + ("making room." if full else "mending the cause."),
+        ) from error
+
+
+def make_dir(path: Path) -> None:
+    """Create a folder and its parents."""
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's content to disk."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def sync_dir(path: Path) -> None:
+    """Force a folder's entries to disk, where the operating system can."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename ``source`` to ``target``, over an existing file."""
+    for attempt in range(_RETRIES):
+        try:
+            os.replace(source, target)  # noqa: PTH105 - the one that replaces everywhere
+        except PermissionError:
+            if os.name != "nt" or attempt == _RETRIES - 1:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole folder; nothing happens if there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_empty_parents(path: Path, stop: Path) -> None:
+    """Remove the empty folders above ``path``, up to but not including ``stop``."""
+    for parent in path.parents:
+        if parent == stop or not parent.is_relative_to(stop):
+            return
+        try:
+            parent.rmdir()
+        except OSError:
+            return
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a new file and force it to disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file by way of a temporary one, so that it is never seen half."""
+    make_dir(path.parent)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    write_bytes(temporary, json_bytes(value))
+    replace(temporary, path)
+    sync_dir(path.parent)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Encode JSON the same way every time."""
+    return (json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1) + "\n").encode()

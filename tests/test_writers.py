@@ -1,0 +1,334 @@
+"""Parquet files, the write lock and the commit."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zarr
+
+from maplake.errors import LakeError, LakeLockedError, LakeReadOnlyError, SchemaError
+from maplake.layout import Layout, safe_name, table_file
+from maplake.tables import get
+from maplake.writers import commit as commits
+from maplake.writers import files, parquet, spikes
+from maplake.writers.commit import Stage, commit, recover, recover_if_needed
+from maplake.writers.lock import living_runs, staging_run, write_lock
+
+TRIALS = get("experiment.session_trial")
+KEY = {"subject_id": 1, "session": 2}
+
+
+def trials(n=3, shift=0.0):
+    return pa.table(
+        {
+            "trial": pa.array(range(n, 0, -1), pa.int32()),
+            "start_time": [float(i) + shift for i in range(n, 0, -1)],
+            "stop_time": [i + 0.5 for i in range(n, 0, -1)],
+        }
+    )
+
+
+class TestConform:
+    def test_orders_columns_and_rows(self):
+        shuffled = trials().select(["stop_time", "trial", "start_time"])
+        found = parquet.conform(TRIALS, shuffled)
+        assert found.column_names == ["trial", "start_time", "stop_time"]
+        assert found["trial"].to_pylist() == [1, 2, 3]
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda t: t.drop_columns(["trial"]), "wrong columns"),
+            (lambda t: t.append_column("more", t["trial"]), "wrong columns"),
+            (lambda t: t.set_column(0, "trial", pa.array(["a", "b", "c"])), "wrong types"),
+            (lambda t: t.set_column(0, "trial", pa.array([1, None, 3])), "have no trial"),
+            (lambda t: t.set_column(0, "trial", pa.array([1, 1, 3])), "not unique"),
+            (lambda t: t.set_column(0, "trial", pa.array([1.5, 2, 3])), "wrong types"),
+        ],
+    )
+    def test_refuses(self, change, message):
+        with pytest.raises(SchemaError, match=message):
+            parquet.conform(TRIALS, change(trials()))
+
+    def test_refuses_unknown_words(self):
+        table = get("ephys.unit_noise_label")
+        row = {"clustering_method": "kilosort2", "unit": 1, "noise": "maybe"}
+        with pytest.raises(SchemaError, match=r"noise.*'maybe'.*good, noise"):
+            parquet.conform(table, pa.Table.from_pylist([row]))
+
+    def test_same_rows_give_the_same_bytes(self, tmp_path):
+        one, two = tmp_path / "1.parquet", tmp_path / "2.parquet"
+        parquet.write(TRIALS, parquet.conform(TRIALS, trials()), one)
+        parquet.write(TRIALS, parquet.conform(TRIALS, trials().take([2, 0, 1])), two)
+        assert one.read_bytes() == two.read_bytes()
+
+    def test_units_travel_with_the_file(self, tmp_path):
+        path = tmp_path / "t.parquet"
+        parquet.write(TRIALS, parquet.conform(TRIALS, trials()), path)
+        assert pq.read_schema(path).field("start_time").metadata[b"unit"] == b"s"
+
+    def test_spike_samples_are_delta_encoded(self, tmp_path):
+        table = get("ephys.spike")
+        n = 1000
+        data = pa.table(
+            {
+                "clustering_method": ["k"] * n,
+                "unit": np.repeat(np.arange(10, dtype=np.int32), 100),
+                "trial": pa.array([1] * n, pa.int32()),
+                "spike_sample": np.arange(n),
+            }
+        )
+        path = tmp_path / "s.parquet"
+        parquet.write(table, parquet.conform(table, data), path)
+        encodings = pq.ParquetFile(path).metadata.row_group(0).column(3).encodings
+        assert "DELTA_BINARY_PACKED" in encodings
+
+    def test_merge_replaces_rows_of_the_same_key(self):
+        table = get("lab.person")
+        old = pa.table({"username": ["a", "b"], "fullname": ["A", "B"]})
+        new = pa.table({"username": ["c", "b"], "fullname": ["C", "New B"]})
+        found = parquet.merge(table, old, new)
+        assert found.to_pylist() == [
+            {"username": "a", "fullname": "A"},
+            {"username": "b", "fullname": "New B"},
+            {"username": "c", "fullname": "C"},
+        ]
+
+
+def test_zarr_store_has_one_file_per_array_and_the_same_bytes_every_time(tmp_path):
+    arrays = {
+        "spike_sample": np.arange(700_000),
+        "waveform": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+        "unit": np.zeros(0, np.int32),
+    }
+    for name in ("a.zarr", "b.zarr"):
+        spikes.write(tmp_path / name, arrays, {"sampling_rate": 30000.0})
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="r")
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(group[name][...], array)
+    found = {
+        p.relative_to(tmp_path / "a.zarr"): p
+        for p in (tmp_path / "a.zarr").rglob("*")
+        if p.is_file()
+    }
+    assert len([p for p in found if p.name != "zarr.json"]) == 2
+    for relative, path in found.items():
+        assert path.read_bytes() == (tmp_path / "b.zarr" / relative).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "a\\b", ".hidden", "", "a'b", "mäuse", "con:", "a b"]
+)
+def test_names_from_files_are_made_safe(name):
+    safe = safe_name(name)
+    assert safe
+    assert not set(safe) & set("/\\:'\" ")
+    assert not safe.startswith(".")
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return Layout(tmp_path / "lake")
+
+
+def stage_trials(layout, run, n=3, shift=0.0):
+    stage = Stage(layout, run)
+    stage.table(TRIALS, KEY, trials(n, shift))
+    return stage
+
+
+class TestCommit:
+    def test_makes_everything_visible_and_leaves_nothing_behind(self, layout):
+        with write_lock(layout.root), staging_run(layout.root) as run:
+            stage = stage_trials(layout, run)
+            staged = stage.finish()
+            assert not (layout.root / "tables").exists()
+            commit(layout, [staged], {"why": "test"})
+        path = layout.root / table_file(TRIALS, KEY)
+        assert pq.read_table(path, partitioning=None).num_rows == 3
+        assert not any(layout.journal.iterdir())
+        assert not any(layout.staging.iterdir())
+        assert len(list(layout.log.iterdir())) == 1
+        entry = staged.manifest[str(table_file(TRIALS, KEY))]
+        assert entry["rows"] == 3
+        assert entry["bytes"] == path.stat().st_size
+
+    def test_replaces_and_deletes(self, layout):
+        with write_lock(layout.root), staging_run(layout.root) as run:
+            commit(layout, [stage_trials(layout, run).finish()], {})
+            stage = Stage(layout, run)
+            other = {"subject_id": 1, "session": 3}
+            stage.table(TRIALS, other, trials(1))
+            stage.delete(table_file(TRIALS, KEY))
+            commit(layout, [stage.finish()], {})
+        assert not (layout.root / "tables/experiment/session_trial/subject_id=1/session=2").exists()
+        assert (layout.root / table_file(TRIALS, other)).exists()
+
+    @pytest.mark.parametrize("torn", [b"", b"{", b'{"sha256": "x", "body": "{}"}'])
+    def test_a_torn_journal_record_was_never_decided(self, layout, torn):
+        with write_lock(layout.root), staging_run(layout.root) as run:
+            stage_trials(layout, run).finish()
+        files.make_dir(layout.journal)
+        (layout.journal / "x.json").write_bytes(torn)
+        with write_lock(layout.root):
+            assert recover(layout) == 0
+        assert not (layout.root / "tables").exists()
+        assert not any(layout.staging.iterdir())
+
+
+def _die_at(root, step):
+    """Commit in a process that ends at the given file operation, without any clean-up."""
+    layout = Layout(root)
+    count = 0
+
+    def wrap(name):
+        real = getattr(files, name)
+
+        def dying(*args):
+            nonlocal count
+            count += 1
+            if count == step:
+                os._exit(9)
+            return real(*args)
+
+        setattr(files, name, dying)
+
+    with write_lock(root), staging_run(root) as run:
+        stage = Stage(layout, run)
+        for name in ("make_dir", "sync_file", "sync_dir", "replace", "remove", "write_bytes"):
+            wrap(name)
+        stage.table(TRIALS, KEY, trials(5, shift=1.0))
+        stage.table(TRIALS, {"subject_id": 1, "session": 9}, trials(1))
+        spikes.write(stage.array(_store()), {"unit": np.arange(7)}, {})
+        stage.delete(table_file(TRIALS, {"subject_id": 1, "session": 3}))
+        commit(layout, [stage.finish()], {})
+    os._exit(0)
+
+
+def _store():
+    from maplake.layout import spike_store
+
+    return spike_store({"subject_id": 1, "session": 2, "insertion_number": 1}, "kilosort2")
+
+
+def _content(root):
+    return {
+        str(p.relative_to(root)): p.read_bytes()
+        for top in ("tables", "arrays")
+        for p in (root / top).rglob("*")
+        if p.is_file()
+    }
+
+
+def test_killed_at_any_file_operation_the_lake_is_as_before_or_as_after(tmp_path):
+    def fresh(name):
+        root = tmp_path / name
+        layout = Layout(root)
+        with write_lock(root), staging_run(root) as run:
+            stage = stage_trials(layout, run)
+            stage.table(TRIALS, {"subject_id": 1, "session": 3}, trials(2))
+            spikes.write(stage.array(_store()), {"unit": np.arange(3)}, {})
+            commit(layout, [stage.finish()], {})
+        return root
+
+    context = multiprocessing.get_context("fork" if os.name != "nt" else "spawn")
+    before = _content(fresh("before"))
+    after = None
+    outcomes = set()
+    for step in range(1, 200):
+        root = fresh(f"step{step}")
+        process = context.Process(target=_die_at, args=(root, step))
+        process.start()
+        process.join()
+        if after is None:
+            done = fresh("after")
+            last = context.Process(target=_die_at, args=(done, 10_000))
+            last.start()
+            last.join()
+            after = _content(done)
+            assert after != before
+        recover_if_needed(root)
+        with write_lock(root):
+            recover(Layout(root))
+        found = _content(root)
+        assert found in (before, after), f"neither before nor after when killed at step {step}"
+        outcomes.add(found == after)
+        assert not any(Layout(root).staging.iterdir())
+        if process.exitcode == 0:
+            break
+    assert outcomes == {True, False}
+    assert process.exitcode == 0
+
+
+def _hold(root, ready, done):
+    with write_lock(root):
+        ready.set()
+        done.wait(20)
+
+
+class TestLock:
+    def test_names_its_holder(self, tmp_path):
+        context = multiprocessing.get_context("spawn")
+        ready, done = context.Event(), context.Event()
+        process = context.Process(target=_hold, args=(tmp_path, ready, done))
+        process.start()
+        assert ready.wait(20)
+        with (
+            pytest.raises(LakeLockedError, match=f"process {process.pid} on ") as caught,
+            write_lock(tmp_path, timeout_s=0.1),
+        ):
+            pass
+        assert caught.value.exit_code == 6
+        process.kill()
+        process.join()
+        with write_lock(tmp_path, timeout_s=5):  # a dead process's lock is given up
+            pass
+
+    def test_a_living_runs_files_are_left_alone(self, layout):
+        with staging_run(layout.root) as run:
+            stage = stage_trials(layout, run)
+            with write_lock(layout.root):
+                recover(layout)
+            assert stage.folder.exists()
+            assert living_runs(layout.staging) == {run}
+        with write_lock(layout.root):
+            recover(layout)
+        assert not stage.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "text"),
+    [
+        ("ENOSPC", LakeError, "disk is full"),
+        ("EROFS", LakeReadOnlyError, "cannot be written"),
+        ("EIO", LakeError, "failed"),
+    ],
+)
+def test_disk_faults_are_told_and_nothing_is_visible(layout, monkeypatch, number, kind, text):
+    import errno
+
+    with write_lock(layout.root), staging_run(layout.root) as run:
+        staged = stage_trials(layout, run).finish()
+
+        def fail(*_):
+            raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)), "x")
+
+        monkeypatch.setattr(files, "replace", fail)
+        with pytest.raises(kind, match=text):
+            commit(layout, [staged], {})
+        monkeypatch.undo()
+    assert not (layout.root / "tables").exists()
+
+
+def test_the_journal_is_readable_json(layout, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(commits, "_carry_out", lambda _l, j, _r: seen.update(text=j.read_text()))
+    with write_lock(layout.root), staging_run(layout.root) as run:
+        commit(layout, [stage_trials(layout, run).finish()], {"command": "ingest"})
+    assert json.loads(json.loads(seen["text"])["body"])["note"] == {"command": "ingest"}
