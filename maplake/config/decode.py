@@ -130,7 +130,7 @@ def _scalar(hint: type, value: Any, base: Path, path: tuple[str | int, ...]) -> 
         raise _wrong(path, value, f"{_WORDS[hint]} that is not empty")
     if isinstance(value, float) and not math.isfinite(value):
         raise _wrong(path, value, "a finite number")
-    return _absolute(value, base, path) if hint is Path else value
+    return _absolute(str(value), base, path) if hint is Path else value
 
 
 def _absolute(text: str, base: Path, path: tuple[str | int, ...]) -> Path:

@@ -1,0 +1,108 @@
+"""The animals' spreadsheet: who they are and under which name (h2o) their files run.
+
+Columns: subject_id, water_restriction_number, username, cage_number, date_of_birth, sex,
+animal_source, wr_start_date, wr_start_weight (g). Only the first two need a value in every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from maplake.readers.base import Reader, Records
+from maplake.readers.cells import (
+    Field,
+    Mistake,
+    convert,
+    one_of,
+    refuse,
+    to_date,
+    to_number,
+    to_text,
+    whole,
+)
+from maplake.readers.sheets import find_sheet, load_rows
+from maplake.tables import TABLES
+
+__all__ = ["READER", "read"]
+
+
+def _weight(text: str) -> float:
+    value = to_number(text)
+    if value <= 0:
+        raise ValueError("a weight in g, more than 0")
+    return value
+
+
+_FIELDS = (
+    Field("subject_id", whole(at_least=0), required=True),
+    Field("water_restriction_number", to_text, required=True),
+    Field("username", to_text),
+    Field("cage_number", whole(at_least=0)),
+    Field("date_of_birth", to_date),
+    Field("sex", one_of("M", "F", "Unknown", male="M", female="F", u="Unknown")),
+    Field("animal_source", to_text),
+    Field("wr_start_date", to_date),
+    Field("wr_start_weight", _weight),
+)
+
+
+def read(path: Path, _context: object = None) -> Records:
+    """Read the animals of a spreadsheet.
+
+    Returns
+    -------
+    Records
+        Tables ``lab.person`` (the usernames), ``lab.subject`` and ``lab.water_restriction``,
+        a row per animal in the order of the sheet.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read; :class:`SpreadsheetError` lists every cell that is wrong, and
+        every animal or name that is there twice.
+    """
+    rows, mistakes = [], []
+    for row in load_rows(path, (field.name for field in _FIELDS)):
+        values, wrong = convert(row, _FIELDS)
+        mistakes += wrong
+        rows.append((row.number, values | {"sex": values["sex"] or "Unknown"}))
+    for column in ("subject_id", "water_restriction_number"):
+        mistakes += _repeated(rows, column)
+    refuse(path, sorted(mistakes, key=lambda mistake: mistake.row))
+    animals = [values for _, values in rows]
+    people = sorted({a["username"] for a in animals if a["username"] is not None})
+    return Records(
+        tables={
+            "lab.person": _table("lab.person", [{"username": name} for name in people]),
+            "lab.subject": _table("lab.subject", animals),
+            "lab.water_restriction": _table("lab.water_restriction", animals),
+        }
+    )
+
+
+def _repeated(rows: Sequence[tuple[int, dict[str, Any]]], column: str) -> list[Mistake]:
+    first: dict[object, int] = {}
+    mistakes = []
+    for number, values in rows:
+        value = values[column]
+        # Names of files differ in case between rigs; two animals must not differ in case only.
+        same = value.lower() if isinstance(value, str) else value
+        if same is not None and first.setdefault(same, number) != number:
+            expected = f"another value than in row {first[same]}"
+            mistakes.append(Mistake(number, column, repr(value), expected))
+    return mistakes
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
+    schema = TABLES[name].file_schema
+    return pa.table(
+        [pa.array([row.get(field.name) for row in rows], field.type) for field in schema],
+        schema=schema,
+    )
+
+
+READER = Reader("animals", "animals", find_sheet, read)

@@ -1,0 +1,166 @@
+"""Spreadsheets that people fill in: ``.xlsx`` and ``.csv`` as rows of texts.
+
+Both kinds of file are read as text, so that a number typed as text, a date cell and a date typed
+as text all pass through the same converters (see :mod:`maplake.readers.cells`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from maplake.errors import (
+    CorruptFileError,
+    FileFormatError,
+    MissingFileError,
+    SpreadsheetError,
+    UnreadableFileError,
+)
+from maplake.readers.cells import Cell, Row
+
+__all__ = ["find_sheet", "load_rows"]
+
+SUFFIXES = (".xlsx", ".csv")
+_Grid = list[list[Cell]]
+
+
+def find_sheet(path: Path) -> Sequence[Path]:
+    """Return the path if its name is that of a spreadsheet."""
+    return [path] if path.suffix.lower() in SUFFIXES and path.is_file() else []
+
+
+def load_rows(file: Path, required: Iterable[str]) -> list[Row]:
+    """Read the rows below the header, without the blank ones.
+
+    Of a workbook the first sheet that has all required columns is taken. Headers are lower-cased,
+    spaces in them become ``_``; columns without a header are left out.
+
+    Parameters
+    ----------
+    file
+        A ``.xlsx`` or ``.csv`` file; the latter in UTF-8 or Latin-1, separated by ``,`` or ``;``.
+    required
+        Headers that must be there.
+
+    Raises
+    ------
+    MissingFileError, UnreadableFileError, FileFormatError, CorruptFileError
+        If the file is not there, cannot be read, is no spreadsheet or is damaged.
+    SpreadsheetError
+        If it is empty, columns are missing (all are named), or a header is there twice.
+    """
+    required = tuple(required)
+    sheets = _sheets(file)
+    headed = [_headed(grid) for grid in sheets]
+    best = next((s for s in headed if set(required) <= set(s[1])), headed[0] if headed else None)
+    if best is None or not best[1]:
+        raise SpreadsheetError("the spreadsheet is empty", file=file, expected=", ".join(required))
+    top, header, grid = best
+    _check_header(file, top, header, required)
+    return [row for row in _rows(file, top, header, grid) if any(row.cells.values())]
+
+
+def _sheets(file: Path) -> list[_Grid]:
+    suffix = file.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise FileFormatError("is no spreadsheet", file=file, found=suffix or "no suffix",
+                              expected=".xlsx or .csv")  # fmt: skip
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        raise MissingFileError("there is no such spreadsheet", file=file) from None
+    except OSError as error:
+        raise UnreadableFileError(f"cannot be read ({error.strerror})", file=file) from None
+    if not data:
+        raise CorruptFileError("the file is empty (0 bytes)", file=file)
+    return _workbook(file, data) if suffix == ".xlsx" else [_csv(file, data)]
+
+
+def _workbook(file: Path, data: bytes) -> list[_Grid]:
+    import fastexcel
+
+    try:
+        book = fastexcel.read_excel(data)
+        return [_grid(book, name) for name in book.sheet_names]
+    except fastexcel.FastExcelError as error:
+        reason = str(error).splitlines()[0]
+        raise CorruptFileError(f"is no readable workbook ({reason})", file=file,
+                               hint="Open it in a spreadsheet program and save it again.",
+                               ) from None  # fmt: skip
+
+
+def _grid(book: Any, name: str) -> _Grid:
+    # Without header and with skip_rows=0 the rows are those of the sheet, leading blank ones
+    # included; as strings, dates are ISO text and whole numbers have no fraction.
+    sheet = book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string")
+    batch, errors = sheet.to_arrow_with_errors()
+    grid = [list(cells) for cells in zip(*(column.to_pylist() for column in batch), strict=True)]
+    for error in errors.errors if errors is not None else ():  # formulas that failed: #DIV/0!
+        row, column = error.position
+        grid[row][column] = f"#{error.detail.rsplit('got', 1)[-1].strip()}"
+    return [[_strip(cell) for cell in row] for row in grid]
+
+
+def _csv(file: Path, data: bytes) -> _Grid:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    if "\0" in text:
+        raise FileFormatError("is no CSV text", file=file, found="zero bytes",
+                              expected="UTF-8 text", hint="Save it as CSV UTF-8.")  # fmt: skip
+    first = next((line for line in text.splitlines() if line.strip(",; \t")), "")
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    grid: _Grid = []
+    try:
+        grid.extend([_strip(cell) for cell in line] for line in lines)
+    except csv.Error as error:
+        raise CorruptFileError(f"cannot be split into cells ({error})", file=file,
+                               place=f"row {len(grid) + 1}") from None  # fmt: skip
+    return grid
+
+
+def _strip(cell: Cell) -> Cell:
+    return (cell or "").strip() or None
+
+
+def _headed(grid: _Grid) -> tuple[int, list[str], _Grid]:
+    """Return the place of the header (the first row that is not blank), it, and the whole grid."""
+    top = next((i for i, row in enumerate(grid) if any(row)), len(grid))
+    cells = grid[top] if top < len(grid) else []
+    return top, [re.sub(r"\s+", "_", (cell or "").lower()) for cell in cells], grid
+
+
+def _check_header(file: Path, top: int, header: list[str], required: tuple[str, ...]) -> None:
+    missing = [name for name in required if name not in header]
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    for problem, names in (("columns are missing", missing), ("columns are there twice", twice)):
+        if names:
+            raise SpreadsheetError(
+                f"{problem}: {', '.join(names)}",
+                file=file,
+                place=f"row {top + 1}",
+                found=", ".join(name for name in header if name),
+                expected=", ".join(required),
+            )
+
+
+def _rows(file: Path, top: int, header: list[str], grid: _Grid) -> list[Row]:
+    rows = []
+    for number, cells in enumerate(grid[top + 1 :], start=top + 2):
+        if any(cells[len(header) :]):
+            raise SpreadsheetError(
+                "the row has more cells than there are headers",
+                file=file,
+                place=f"row {number}",
+                found=len(cells),
+                expected=len(header),
+            )
+        named = zip(header, cells, strict=False)  # a short row: the rest is blank
+        rows.append(Row(number, {name: cell for name, cell in named if name}))
+    return rows
