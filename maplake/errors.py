@@ -96,9 +96,7 @@ class MaplakeError(Exception):
         return {"error": type(self).__name__, "message": self.message, **self._fields()}
 
 
-def _rebuild(
-    kind: type[MaplakeError], message: str, fields: dict[str, str | None]
-) -> MaplakeError:
+def _rebuild(kind: type[MaplakeError], message: str, fields: dict[str, str | None]) -> MaplakeError:
     return kind(message, **fields)
 
 

@@ -43,8 +43,9 @@ def safe_name(text: str) -> str:
     """
     if _SAFE.fullmatch(text):
         return text
-    quoted = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else f"%{ord(c):02X}"
-                     for c in text)
+    quoted = "".join(
+        c if c.isascii() and (c.isalnum() or c in "_-") else f"%{ord(c):02X}" for c in text
+    )
     return quoted or "%00"
 
 

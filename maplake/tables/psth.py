@@ -34,8 +34,13 @@ def _published() -> tuple[tuple[str, str, str], ...]:
         *side, outcome = name.split("_")
         predicate = f"{_AUDIO} AND {_CLEAN} AND outcome = '{outcome}'"
         predicate += f" AND trial_instruction = '{side[0]}'" if side else ""
-        rows.append((f"good_noearlylick_{name}", f"{predicate} AND NOT photostim",
-                     " ".join([*side, outcome, "without photostimulation"])))
+        rows.append(
+            (
+                f"good_noearlylick_{name}",
+                f"{predicate} AND NOT photostim",
+                " ".join([*side, outcome, "without photostimulation"]),
+            )
+        )
     for where in ("", "left", "right", "both"):
         for side in ("", "left", "right"):
             stim = f"{where}_alm_stim" if where else "nostim"
@@ -130,8 +135,14 @@ TABLES = (
         (
             *UNIT_COLUMNS,
             _CONDITION,
-            Column("unit_psth", REALS, "rate in bins of 40 ms from -3 s to the go cue; time of a "
-                   "bin is its right edge; null without trials", "Hz", nullable=True),
+            Column(
+                "unit_psth",
+                REALS,
+                "rate in bins of 40 ms from -3 s to the go cue; time of a "
+                "bin is its right edge; null without trials",
+                "Hz",
+                nullable=True,
+            ),
             Column("trial_count", INT, "trials of the condition seen by the probe"),
         ),
         key=(*UNIT_KEY, "trial_condition_name"),
