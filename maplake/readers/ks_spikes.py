@@ -1,0 +1,175 @@
+"""The spikes of a Kilosort or phy folder: times, clusters, templates, amplitudes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maplake.errors import (
+    CorruptFileError,
+    FileFormatError,
+    LengthMismatchError,
+    MissingFileError,
+    UnknownValueError,
+)
+from maplake.readers import npy
+
+__all__ = ["TIME_FILES", "Spikes", "Units", "count_units", "read_spikes", "time_file"]
+
+#: First one that is there.
+TIME_FILES = ("spike_times_sec_adj.npy", "spike_times_sec.npy", "spike_times.npy")
+#: Cluster numbers up to this are counted by a table, which is faster than sorting them.
+_DENSE = 10_000_000
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """Spikes in the order of the files; all arrays (spikes,).
+
+    ``sample`` int64; ``cluster`` and ``template`` whole numbers of 0 or more; ``amplitude`` as
+    the sorter gives it.
+    """
+
+    sample: NDArray[np.int64]
+    cluster: NDArray[Any]
+    template: NDArray[Any]
+    amplitude: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units with spikes, in order of their numbers.
+
+    Attributes
+    ----------
+    number
+        (units,) number of each.
+    spike_count
+        (units,)
+    index
+        (spikes,) place of each spike's unit in ``number``.
+    """
+
+    number: NDArray[np.int64]
+    spike_count: NDArray[np.int64]
+    index: NDArray[np.intp]
+
+
+def time_file(folder: Path) -> Path:
+    """Return the file with the spike times; MissingFileError if there is none."""
+    for name in TIME_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise MissingFileError("no spike times", file=folder, expected=" or ".join(TIME_FILES))
+
+
+def read_spikes(folder: Path, sampling_rate: float) -> Spikes:
+    """Read the spikes of a folder.
+
+    Parameters
+    ----------
+    folder
+        Of Kilosort or phy. Where ``spike_clusters.npy`` is missing, nothing was merged or split:
+        the clusters are the templates, and the other way round.
+    sampling_rate
+        In Hz; turns times that are not whole numbers, seconds, into samples.
+
+    Raises
+    ------
+    SourceError
+        If a file is missing, unreadable or damaged, arrays differ in length, or a time is
+        negative or not finite.
+    """
+    path = time_file(folder)
+    times = npy.load_flat(path)
+    if not len(times):
+        raise CorruptFileError("there are no spikes", file=path)
+    names = [n for n in ("spike_clusters.npy", "spike_templates.npy") if (folder / n).is_file()]
+    if not names:
+        raise MissingFileError(
+            "no clusters", file=folder, expected="spike_clusters.npy or spike_templates.npy"
+        )
+    length = (path, len(times))
+    cluster = npy.load_whole(folder / names[0], length)
+    template = npy.load_whole(folder / names[-1], length) if len(names) > 1 else cluster
+    if cluster.max() >= 2**31:
+        raise UnknownValueError(
+            "a cluster number is too large", file=folder / names[0], found=cluster.max()
+        )
+    amplitude_file = folder / "amplitudes.npy"
+    amplitude = np.asarray(npy.load_flat(amplitude_file, length), dtype=np.float64)
+    _check_finite(amplitude_file, amplitude)
+    return Spikes(_samples(path, times, sampling_rate), cluster, template, amplitude)
+
+
+def _check_finite(path: Path, values: NDArray[Any]) -> None:
+    # One sum instead of an array of answers: it is finite when all values are.
+    if not np.isfinite(values.sum(dtype=np.float64)) and not np.isfinite(values).all():
+        spike = int((~np.isfinite(values)).argmax())
+        raise CorruptFileError(
+            "a value is not finite", file=path, place=f"spike {spike}", found=values[spike]
+        )
+
+
+def _samples(path: Path, times: NDArray[Any], sampling_rate: float) -> NDArray[np.int64]:
+    """Return spike times as sample numbers."""
+    if times.dtype.kind == "f":
+        _check_finite(path, times)
+        if (times != np.rint(times)).any():
+            if not sampling_rate > 0:
+                raise FileFormatError(
+                    "times are in seconds, but the sampling rate is not known", file=path
+                )
+            times = np.rint(times.astype(np.float64) * sampling_rate)
+    if times.min() < 0 or times.max() >= 2**62:
+        spike = int(((times < 0) | (times >= 2**62)).argmax())
+        raise CorruptFileError(
+            "a spike time that cannot be", file=path, place=f"spike {spike}", found=times[spike]
+        )
+    return times.astype(np.int64)
+
+
+def count_units(cluster: NDArray[Any]) -> Units:
+    """Return the units that have spikes."""
+    if cluster.max() < _DENSE:
+        counts = np.bincount(cluster)
+        number = np.nonzero(counts)[0]
+        place = np.zeros(len(counts), dtype=np.intp)
+        place[number] = np.arange(len(number))
+        return Units(number, counts[number], place[cluster])
+    number, index, counts = np.unique(cluster, return_inverse=True, return_counts=True)
+    return Units(number.astype(np.int64), counts, index)
+
+
+def unit_templates(units: Units, template: NDArray[Any], templates: int) -> NDArray[np.int64]:
+    """Return the template that most spikes of each unit were found with; (units,).
+
+    Units that curators merged have spikes of several templates. Of equally frequent ones the
+    first is taken.
+    """
+    key = units.index * np.int64(templates) + template
+    if len(units.number) * templates < _DENSE:
+        counts = np.bincount(key, minlength=len(units.number) * templates)
+        return np.asarray(counts.reshape(len(units.number), templates).argmax(axis=1))
+    pairs, counts = np.unique(key, return_counts=True)
+    order = np.lexsort((pairs, -counts, pairs // templates))
+    _, first = np.unique(pairs[order] // templates, return_index=True)
+    return (pairs[order][first] % templates).astype(np.int64)
+
+
+def check_templates(folder: Path, template: NDArray[Any], templates: int) -> None:
+    """Raise LengthMismatchError if a spike has a template that does not exist."""
+    if template.max() >= templates:
+        name = "spike_templates.npy"
+        path = folder / (name if (folder / name).is_file() else "spike_clusters.npy")
+        raise LengthMismatchError(
+            f"{path.name} names a template that templates.npy does not have",
+            file=path,
+            place=f"spike {int(template.argmax())}",
+            found=template.max(),
+            expected=f"less than {templates}",
+        )
