@@ -103,6 +103,7 @@ class Stage:
 
     def finish(self) -> Staged:
         """Sync everything to disk and return what has been staged."""
+        files.make_dir(self.folder)
         for target in self.staged.writes:
             place = self.folder / target
             if place.is_dir():
