@@ -13,7 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from maplake.errors import CorruptFileError, FileFormatError, LengthMismatchError, SourceError
+from maplake.errors import (
+    CorruptFileError,
+    FileFormatError,
+    LengthMismatchError,
+    SourceError,
+    UnreadableFileError,
+)
 from maplake.readers import matlab
 from maplake.readers.base import Reader, Records
 
@@ -26,15 +32,24 @@ _FORAGING = ("headings", "digMarkerPerTrial", *_PER_TRIAL, "cameraPerTrial", "ch
 _WANTED = frozenset({"sTrig", "goCue", "bitCodeS", "trialNum", "cameraNameInDJ", *_FORAGING})
 # Starts and go cues of a session on one clock differ by less than this, in s; on two they do not.
 _SAME_CLOCK = 3600.0
+_LATEST = 1e15  # samples
 
 
 def find(path: Path) -> Sequence[Path]:
     """Return the ``*bitcode.mat`` directly in a probe's folder, sorted; a file is looked at itself.
 
     Other kinds of files in the folder, and what lies in folders below it, are none.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the folder cannot be listed.
     """
-    candidates = path.iterdir() if path.is_dir() else [path]
-    return sorted(item for item in candidates if _is_bitcode(item))
+    try:
+        candidates = list(path.iterdir()) if path.is_dir() else [path]
+        return sorted(item for item in candidates if _is_bitcode(item))
+    except OSError as error:
+        raise UnreadableFileError(f"cannot be listed: {error.strerror}", file=path) from error
 
 
 def _is_bitcode(path: Path) -> bool:
@@ -98,8 +113,8 @@ def _records(data: dict[str, Any], sampling_rate: float) -> Records:
         info["foraging"] = _foraging(data)
     start_rate, cue_rate = _rates(starts, cues, sampling_rate)
     arrays = {
-        "start_sample": _samples(starts, start_rate),
-        "go_sample": _samples(np.empty(0) if codes_only else cues, cue_rate),
+        "start_sample": _samples(starts, start_rate, "sTrig"),
+        "go_sample": _samples(np.empty(0) if codes_only else cues, cue_rate, "goCue"),
     }
     return Records(arrays=arrays, info=info)
 
@@ -188,9 +203,11 @@ def _rates(starts: _Array, cues: _Array, sampling_rate: float) -> tuple[float, f
     return start, cue
 
 
-def _samples(times: _Array, rate: float) -> _Array:
-    """Times as int64 samples; -1 for those that are not finite."""
+def _samples(times: _Array, rate: float, place: str) -> _Array:
+    """Turn times into int64 samples; -1 for those that are not finite."""
     known = np.isfinite(times)
+    if np.any(np.abs(times[known] * rate) > _LATEST):
+        raise CorruptFileError("a time is out of range", place=place, expected="samples or seconds")
     samples = np.full(len(times), -1, dtype=np.int64)
     samples[known] = np.round(times[known] * rate).astype(np.int64)
     return samples

@@ -150,7 +150,7 @@ def session(data: dict[str, Any]) -> Session:
     """
     start = matlab.vector(_field(data, "TrialStartTimestamp"), "TrialStartTimestamp")
     _field(data, "TrialTypes")
-    vectors = {
+    vectors: dict[str, _Array] = {
         name: matlab.vector(data[name], name)
         for name in ("TrialTypes", "StimTrials", "FreeTrials")
         if name in data
@@ -158,11 +158,10 @@ def session(data: dict[str, Any]) -> Session:
     settings = matlab.structs(_field(data, "TrialSettings"), "TrialSettings")
     trials = matlab.structs(_field(data, "RawEvents", "Trial"), "RawEvents.Trial")
     raw = [matlab.split(_field(data, "RawData", name), len(start)) for name in _RAW]
-    _check_lengths(
-        {"TrialStartTimestamp": start, **vectors, "TrialSettings": settings}
-        | {"RawEvents.Trial": trials}
-        | {f"RawData.{name}": items for name, items in zip(_RAW, raw, strict=True)}
-    )
+    lengths: dict[str, int] = {name: len(items) for name, items in vectors.items()}
+    lengths |= {f"RawData.{name}": len(items) for name, items in zip(_RAW, raw, strict=True)}
+    lengths |= {"TrialSettings": len(settings), "RawEvents.Trial": len(trials)}
+    _check_lengths({"TrialStartTimestamp": len(start), **lengths})
     none = np.zeros(len(start))
     names, state_data, state_times, event_data, event_times = raw
     return Session(
@@ -197,8 +196,7 @@ def _states(trial: dict[str, Any]) -> dict[str, Any]:
     return states if isinstance(states, dict) else {}
 
 
-def _check_lengths(fields: dict[str, Any]) -> None:
-    lengths = {name: len(items) for name, items in fields.items()}
+def _check_lengths(lengths: dict[str, int]) -> None:
     if len(set(lengths.values())) > 1:
         raise LengthMismatchError(
             "the fields of SessionData differ in their number of trials",

@@ -27,7 +27,13 @@ from maplake.errors import (
     UnknownValueError,
 )
 from maplake.readers import bpod, matlab
-from maplake.readers.base import BehaviorContext, Reader, Records, Skipped
+from maplake.readers.base import (
+    BehaviorContext,
+    PhotostimProtocol,
+    Reader,
+    Records,
+    Skipped,
+)
 from maplake.readers.bpod import find, identify, is_multi_target_licking
 from maplake.readers.rows import as_table
 
@@ -347,11 +353,11 @@ class _Builder:
             return
         onset = float(cues[0, 0]) + LATE_ONSET if self.late else float(delays[-1, 0])
         self.rows["photostim_trial"].append((trial.number,))
-        self.rows["photostim_event"].append(
-            (trial.number, 0, stim, onset, self._power(stim, place))
-        )
+        protocol = self._protocol(stim, place)
+        event = (trial.number, 0, protocol.photo_stim, onset, protocol.power)
+        self.rows["photostim_event"].append(event)
 
-    def _power(self, stim: int, place: str) -> float:
+    def _protocol(self, stim: float, place: str) -> PhotostimProtocol:
         if stim not in self.context.photostim:
             known = ", ".join(str(number) for number in sorted(self.context.photostim))
             raise UnknownValueError(
@@ -407,10 +413,10 @@ def _finite(value: float, place: str) -> float:
 def _visits(value: Any, place: str) -> _Array:
     """Visits of a state (n, 2), start and end in seconds; NaN rows are no visits."""
     found = matlab.rows(value, 2, place)
-    found = found[~np.isnan(found).all(axis=1)]
-    if not np.isfinite(found).all():
+    visited: _Array = found[~np.isnan(found).all(axis=1)]
+    if not np.isfinite(visited).all():
         raise CorruptFileError("a time is not finite", place=place, expected="finite seconds")
-    return found
+    return visited
 
 
 def _table(name: str, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
