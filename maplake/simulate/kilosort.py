@@ -144,27 +144,31 @@ def _write_features(
     dtype = np.uint32 if options.matlab else np.int32
     _save(folder / "pc_feature_ind.npy", near.astype(dtype), options)
     depth = np.empty(len(probe.spike_sample))
-    features = np.lib.format.open_memmap(
-        folder / "pc_features.npy",
+    path = folder / "pc_features.npy"
+    np.lib.format.open_memmap(
+        path,
         mode="w+",
         dtype=np.float32,
         shape=(len(depth), 3, near.shape[1]),
         fortran_order=options.matlab,
     )
-    y = probe.position[near][..., 1].astype(np.float32)
-    x = probe.position[near][..., 0].astype(np.float32)
+    x, y = np.moveaxis(probe.position[near].astype(np.float32), -1, 0)
     home = probe.position[_template_peaks(probe)].astype(np.float32)
     for first in range(0, len(depth), _CHUNK):
         part = slice(first, first + _CHUNK)
         template = probe.spike_template[part]
         pc = _first_component(x[template], y[template], home[template], rng)
-        features[part, 0] = pc
-        features[part, 1] = -0.4 * pc
-        features[part, 2] = 0.2 * pc
+        _store_features(path, part, pc)
         power = np.square(np.maximum(pc, 0), dtype=np.float64)
         depth[part] = np.sum(y[template] * power, axis=1) / np.sum(power, axis=1)
-    features.flush()
     return depth + options.position_origin[1]
+
+
+def _store_features(path: Path, part: slice, first: Array) -> None:
+    # Mapped anew for every piece, so that what was written does not stay in memory.
+    features = np.lib.format.open_memmap(path, mode="r+")
+    for component, share in enumerate((1.0, -0.4, 0.2)):
+        features[part, component] = np.float32(share) * first
 
 
 def _first_component(x: Array, y: Array, home: Array, rng: np.random.Generator) -> Array:

@@ -17,7 +17,7 @@ from maplake.simulate.truth import Units
 Array = np.ndarray[Any, Any]
 
 SAMPLES = 82  # of a template, at 30 kHz
-TROUGH = 30  # where its trough is
+TROUGH = 41  # where its trough is, as in templates of Kilosort 2
 RESPONSE = 1.2  # s after the go cue
 REFRACTORY = 0.002  # s, of units of quality good and ok
 OUTSIDE, SAMPLE, DELAY, RESPONSE_EPOCH = range(4)
