@@ -1,0 +1,1 @@
+"""Questions to the lake: the catalog of views and macros, Python access, checks."""

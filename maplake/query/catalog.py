@@ -1,0 +1,221 @@
+"""``lake.duckdb`` and ``views.sql``: the lake as any DuckDB client sees it.
+
+Both hold views and macros only, no data, and are rebuilt at will.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maplake.errors import LakeError, LakeReadOnlyError
+from maplake.layout import Layout
+from maplake.query.conditions import check_align_types, check_conditions
+from maplake.query.sqltext import literal
+from maplake.query.views import AlignRow, statements
+
+if TYPE_CHECKING:
+    import duckdb
+
+#: Format of lake.duckdb: one that the DuckDB releases before this one read, too.
+_STORAGE = "v1.0.0"
+
+_HEADER = "-- maplake catalog "
+_RETRIES = 20
+_RETRY_S = 0.1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a catalog was built with.
+
+    ``root`` is the lake's folder at that time; ``signature`` covers every statement.
+    """
+
+    root: str
+    signature: str
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    align_types: Mapping[str, AlignRow] = field(default_factory=dict)
+
+
+def signature(
+    root: Path, *, conditions: Mapping[str, str] | None = None,
+    align_types: Mapping[str, AlignRow] | None = None,
+) -> str:
+    """Return a hash that changes whenever the catalog of ``root`` has to be rebuilt."""
+    return _hash(statements(root, conditions or {}, align_types or {}))
+
+
+def is_current(
+    root: Path, *, conditions: Mapping[str, str] | None = None,
+    align_types: Mapping[str, AlignRow] | None = None,
+) -> bool:
+    """Whether the catalog of ``root`` is there and says what it should."""
+    found = read_settings(root)
+    wanted = signature(root, conditions=conditions, align_types=align_types)
+    return found is not None and found.signature == wanted and Layout(root).catalog.exists()
+
+
+def read_settings(root: Path) -> Settings | None:
+    """Return what the catalog was built with, or None without a readable one."""
+    try:
+        with Layout(root).views.open(encoding="utf-8") as file:
+            line = file.readline()
+        if not line.startswith(_HEADER):
+            return None
+        return Settings(**json.loads(line.removeprefix(_HEADER)))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def build(
+    root: Path, *, conditions: Mapping[str, str] | None = None,
+    align_types: Mapping[str, AlignRow] | None = None,
+) -> None:
+    """Write ``lake.duckdb`` and ``views.sql`` of the lake at ``root``.
+
+    Readers see the old or the new catalog, never half of one.
+
+    Parameters
+    ----------
+    root
+        The lake's folder.
+    conditions
+        The lab's own trial conditions: SQL predicates over ``psth.trial`` by name.
+    align_types
+        The lab's own alignments by name: trial event, trial offset, time offset (s), start and
+        end of the window (s).
+
+    Raises
+    ------
+    ConfigError
+        If a condition or an alignment is wrong; the message names it and says why.
+    LakeError
+        If the lake's place cannot be used in SQL or the catalog cannot be replaced.
+    LakeReadOnlyError
+        If the lake's folder cannot be written to.
+    """
+    conditions, align_types = dict(conditions or {}), dict(align_types or {})
+    check_conditions(conditions)
+    check_align_types(align_types)
+    made = statements(root, conditions, align_types)
+    settings = Settings(str(root.resolve()), _hash(made), conditions, align_types)
+    layout = Layout(root)
+    tag = uuid.uuid4().hex
+    database, views = (root / f".{path.name}.{tag}" for path in (layout.catalog, layout.views))
+    try:
+        _write_database(database, [*made, _catalog_view(settings)])
+        views.write_text(as_script(made, settings), encoding="utf-8", newline="\n")
+        for temporary, final in ((database, layout.catalog), (views, layout.views)):
+            _sync(temporary)
+            _replace(temporary, final)
+    except OSError as error:
+        raise LakeReadOnlyError(
+            f"the catalog cannot be written: {error}", file=layout.catalog
+        ) from error
+    finally:
+        for temporary in (database, views, database.with_name(f"{database.name}.wal")):
+            temporary.unlink(missing_ok=True)
+
+
+def as_script(made: list[str], settings: Settings) -> str:
+    """Return the statements as a script for an in-memory connection."""
+    header = _HEADER + json.dumps(vars(settings), ensure_ascii=True)
+    note = "-- The views and macros of lake.duckdb for an in-memory connection: .read views.sql"
+    return "\n".join([header, note, *(f"{text};\n" for text in made)])
+
+
+def run(con: duckdb.DuckDBPyConnection, made: list[str]) -> None:
+    """Carry out statements of the catalog in a connection's default database.
+
+    Raises
+    ------
+    LakeError
+        If the lake's files do not fit them.
+    """
+    import duckdb
+
+    for text in made:
+        try:
+            con.execute(text)
+        except duckdb.Error as error:
+            raise LakeError(
+                f"the catalog cannot be built: {error}",
+                place=text[text.find("C") :].split(" AS", 1)[0],
+                hint="`maplake check` tells which files of the lake are wrong.",
+            ) from error
+
+
+def _write_database(path: Path, made: list[str]) -> None:
+    import duckdb
+
+    con = duckdb.connect(config={"autoinstall_known_extensions": False})
+    try:
+        con.execute(f"ATTACH {literal(str(path))} AS lake (STORAGE_VERSION {literal(_STORAGE)})")
+        con.execute("USE lake")
+        con.execute("BEGIN")
+        run(con, made)
+        con.execute("COMMIT")
+        con.execute("USE memory")
+        con.execute("DETACH lake")
+    except duckdb.IOException as error:
+        raise OSError(str(error)) from error
+    finally:
+        con.close()
+
+
+def _catalog_view(settings: Settings) -> str:
+    values = {**vars(settings), "maplake_version": _version()}
+    columns = ", ".join(
+        f"{literal(v if isinstance(v, str) else json.dumps(v))} AS {name}"
+        for name, v in values.items()
+    )
+    return f"CREATE VIEW ingest.catalog AS SELECT {columns}"
+
+
+def _version() -> str:
+    try:
+        return version("maplake")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _hash(made: list[str]) -> str:
+    return hashlib.sha256(json.dumps([_version(), made]).encode()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _replace(temporary: Path, final: Path) -> None:
+    """Rename over ``final``; where an open file cannot be replaced (Windows), try for 2 s."""
+    for attempt in range(_RETRIES):
+        try:
+            temporary.replace(final)
+        except PermissionError as error:
+            if attempt == _RETRIES - 1:
+                raise LakeError(
+                    "the catalog is held open by another program",
+                    file=final,
+                    hint="Close it there, or use views.sql in an in-memory connection, "
+                    "then run `maplake catalog`.",
+                ) from error
+            time.sleep(_RETRY_S)
+        else:
+            return
+
+
+def in_memory(root: Path, settings: Settings | None) -> list[str]:
+    """Return the statements for a lake without a usable catalog, with the settings it had."""
+    known: Any = settings or Settings("", "")
+    return statements(root, known.conditions, known.align_types)

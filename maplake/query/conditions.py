@@ -1,0 +1,114 @@
+"""The lab's own trial conditions and alignments, checked before they become SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from maplake.errors import ConfigError
+from maplake.query.sqltext import sql_type
+from maplake.tables import get
+from maplake.tables.experiment import TRIAL_EVENT_TYPES
+
+if TYPE_CHECKING:
+    import duckdb
+
+_ALIGN_FIELDS = 5
+
+
+def check_conditions(conditions: Mapping[str, str]) -> None:
+    """Refuse conditions that are no single boolean expression over ``psth.trial``.
+
+    Raises
+    ------
+    ConfigError
+        Naming the condition and what DuckDB says of it.
+    """
+    _check_names("condition", conditions, get("psth.trial_condition").rows)
+    if not conditions:
+        return
+    import duckdb
+
+    con = duckdb.connect(config={"autoinstall_known_extensions": False})
+    try:
+        columns = ", ".join(f"{c.name} {sql_type(c.type)}" for c in get("psth.trial").columns)
+        con.execute(f"CREATE SCHEMA psth; CREATE TABLE psth.trial ({columns})")
+        for name, predicate in conditions.items():
+            _check_condition(con, name, predicate)
+    finally:
+        con.close()
+
+
+def _check_condition(con: duckdb.DuckDBPyConnection, name: str, predicate: str) -> None:
+    import duckdb
+
+    place = f"condition {name!r}"
+    query = f"SELECT trial, (\n{predicate}\n) FROM psth.trial"
+    try:
+        row = con.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchone()
+        parsed = json.loads(row[0]) if row else {}
+        if parsed.get("error"):
+            raise ConfigError(str(parsed.get("error_message")), place=place, found=predicate)
+        if not _is_one_expression(parsed):
+            raise ConfigError("it is more than one expression", place=place, found=predicate)
+        kind = con.sql(f"{query} LIMIT 0").types[1]
+    except duckdb.Error as error:
+        raise ConfigError(
+            str(error), place=place, found=predicate,
+            hint=f"The columns are: {', '.join(c.name for c in get('psth.trial').columns)}.",
+        ) from error
+    if str(kind) != "BOOLEAN":
+        raise ConfigError("it is not true or false", place=place, found=f"{predicate} ({kind})")
+
+
+def _is_one_expression(parsed: Mapping[str, Any]) -> bool:
+    """Whether a parsed query is still ``SELECT trial, (…) FROM psth.trial`` and nothing more.
+
+    A predicate such as ``true) FROM x WHERE (true`` would change the query around it.
+    """
+    found = parsed.get("statements", [])
+    if len(found) != 1:
+        return False
+    node = found[0]["node"]
+    table = node.get("from_table") or {}
+    return (
+        node.get("type") == "SELECT_NODE"
+        and len(node["select_list"]) == 2
+        and table.get("type") == "BASE_TABLE"
+        and not node.get("where_clause")
+        and not node.get("modifiers")
+    )
+
+
+def check_align_types(align_types: Mapping[str, Sequence[object]]) -> None:
+    """Refuse alignments to events that do not exist, or named like one.
+
+    Raises
+    ------
+    ConfigError
+        Naming the alignment.
+    """
+    _check_names("align type", align_types, get("psth.align_type").rows)
+    for name, row in align_types.items():
+        place = f"align type {name!r}"
+        if name.lower() in TRIAL_EVENT_TYPES:
+            raise ConfigError("a trial event has this name", place=place)
+        if len(row) != _ALIGN_FIELDS or row[0] not in TRIAL_EVENT_TYPES:
+            raise ConfigError(
+                "it needs a trial event, two offsets and a window", place=place, found=list(row),
+                expected=f"one of {', '.join(TRIAL_EVENT_TYPES)} first",
+            )
+
+
+def _check_names(
+    what: str, names: Mapping[str, Any], published: Sequence[Sequence[object]]
+) -> None:
+    seen = {str(row[0]).lower() for row in published}
+    for name in names:
+        if not name.strip() or name.lower() in seen:
+            raise ConfigError(
+                "the name is empty or taken", place=f"{what} {name!r}",
+                hint="Names compare without regard to case.",
+            )
+        seen.add(name.lower())

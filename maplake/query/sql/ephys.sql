@@ -1,0 +1,139 @@
+-- Views of schema ephys. ephys.spike_file is the stored table of spikes; what must be fast reads
+-- it directly.
+
+CREATE VIEW ephys.spike AS
+SELECT
+    s.*,
+    (s.spike_sample - i.first_trial_sample) / i.sampling_rate AS spike_time
+FROM ephys.spike_file AS s
+LEFT JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number);
+
+-- The moment that the spikes of a trial are published relative to: the go cue, or the trial's
+-- start where the task has no go cue.
+CREATE VIEW ephys.trial_origin AS
+SELECT
+    e.subject_id,
+    e.session,
+    e.insertion_number,
+    e.trial,
+    CASE WHEN b.task = 'multi-target-licking' THEN e.start_sample ELSE e.go_sample END
+        AS origin_sample,
+    i.sampling_rate
+FROM ephys.ephys_trial AS e
+JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
+LEFT JOIN experiment.behavior_trial AS b USING (subject_id, session, trial);
+
+CREATE VIEW ephys.trial_spikes AS
+SELECT
+    s.subject_id,
+    s.session,
+    s.insertion_number,
+    s.clustering_method,
+    s.unit,
+    s.trial,
+    (s.spike_sample - o.origin_sample) / o.sampling_rate AS spike_time
+FROM ephys.spike_file AS s
+JOIN ephys.trial_origin AS o USING (subject_id, session, insertion_number, trial);
+
+CREATE VIEW ephys.unit_trial AS
+SELECT u.subject_id, u.session, u.insertion_number, u.clustering_method, u.unit, e.trial
+FROM ephys.unit AS u
+JOIN ephys.ephys_trial AS e USING (subject_id, session, insertion_number);
+
+-- Recorded trials with their duration by the behavior rig, and the sample at which they stop.
+CREATE VIEW ephys.trial_span AS
+SELECT
+    e.subject_id,
+    e.session,
+    e.insertion_number,
+    e.trial,
+    e.start_sample + (t.stop_time - t.start_time) * i.sampling_rate AS stop_sample,
+    t.stop_time - t.start_time AS duration,
+    i.sampling_rate
+FROM ephys.ephys_trial AS e
+JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
+JOIN experiment.session_trial AS t USING (subject_id, session, trial);
+
+-- The published computation, see docs/tables.md. A spike at the same sample as the one before it
+-- in its trial is a duplicate: it counts as a violation, not as a spike.
+CREATE VIEW ephys.unit_stat_computed AS
+WITH spikes AS (
+    SELECT
+        s.subject_id,
+        s.session,
+        s.insertion_number,
+        s.clustering_method,
+        s.unit,
+        s.spike_sample <= t.stop_sample AS in_trial,
+        (s.spike_sample - lag(s.spike_sample) OVER (
+            PARTITION BY s.subject_id, s.session, s.insertion_number, s.clustering_method,
+                s.unit, s.trial
+            ORDER BY s.spike_sample
+        )) / t.sampling_rate AS isi
+    FROM ephys.spike_file AS s
+    JOIN ephys.trial_span AS t USING (subject_id, session, insertion_number, trial)
+),
+counts AS (
+    SELECT
+        subject_id,
+        session,
+        insertion_number,
+        clustering_method,
+        unit,
+        count(isi) AS isi_count,
+        count(*) FILTER (isi < 0.002) AS violation_count,
+        count(*) FILTER (isi IS DISTINCT FROM 0) AS spike_count,
+        count(*) FILTER (isi IS DISTINCT FROM 0 AND in_trial) AS spike_count_in_trial
+    FROM spikes
+    GROUP BY ALL
+),
+durations AS (
+    SELECT subject_id, session, insertion_number, sum(duration) AS duration
+    FROM ephys.trial_span
+    GROUP BY ALL
+)
+SELECT
+    u.subject_id,
+    u.session,
+    u.insertion_number,
+    u.clustering_method,
+    u.unit,
+    c.violation_count / (2 * c.spike_count * 0.002::DOUBLE) / (c.spike_count / d.duration)
+        AS isi_violation,
+    c.spike_count / d.duration AS avg_firing_rate,
+    coalesce(c.isi_count, 0) > 0 AS has_isi,
+    coalesce(c.spike_count_in_trial, 0) / d.duration AS firing_rate
+FROM ephys.unit AS u
+LEFT JOIN durations AS d USING (subject_id, session, insertion_number)
+LEFT JOIN counts AS c USING (subject_id, session, insertion_number, clustering_method, unit);
+
+CREATE VIEW ephys.unit_stat AS
+WITH metric AS (
+    -- One row per unit, whatever the number of epochs that were measured.
+    SELECT
+        subject_id,
+        session,
+        insertion_number,
+        clustering_method,
+        unit,
+        arg_min(struct_pack(isi_viol, firing_rate), epoch_name_quality_metrics) AS value
+    FROM ephys.cluster_metric
+    GROUP BY ALL
+)
+SELECT
+    c.subject_id,
+    c.session,
+    c.insertion_number,
+    c.clustering_method,
+    c.unit,
+    CASE
+        WHEN m.value IS NOT NULL THEN m.value.isi_viol
+        WHEN c.has_isi THEN c.isi_violation
+    END AS isi_violation,
+    CASE
+        WHEN m.value IS NOT NULL THEN m.value.firing_rate
+        WHEN c.has_isi THEN c.avg_firing_rate
+    END AS avg_firing_rate,
+    c.firing_rate
+FROM ephys.unit_stat_computed AS c
+LEFT JOIN metric AS m USING (subject_id, session, insertion_number, clustering_method, unit);

@@ -1,0 +1,241 @@
+-- Table macros for any condition, bin, window and event. Filters on the unit key reach the files.
+--
+-- event is a trial event (go, delay, choice, …) or the name of an align type.
+--   * A trial event uses the trial's own spikes only, as published for go; where it happens
+--     several times in a trial (replayed after an early lick), occurrence says which: 'last'
+--     or 'first'.
+--   * An align type lives on the clock of the session: its event may be that of a later trial,
+--     and its window reaches into neighbouring trials.
+-- go is the go cue on the probe's clock; other events are trial start on the probe's clock plus
+-- the event's time from trial start by the behavior rig.
+-- psth.event_types() lists the trial events; it is generated from the declarations.
+
+-- The condition's name as declared; an unknown one is an error that lists those that exist.
+CREATE MACRO psth.condition_name(name) AS coalesce(
+    (SELECT max(trial_condition_name) FROM psth.trial_condition
+     WHERE lower(trial_condition_name) = lower(name)),
+    error(format(
+        'there is no trial condition ''{}''; known are: {}',
+        name, (SELECT string_agg(trial_condition_name, ', ') FROM psth.trial_condition)))
+);
+
+-- Whether event is a trial event (true) or an align type (false); anything else is an error.
+CREATE MACRO psth.is_trial_event(event) AS
+    list_contains(psth.event_types(), lower(event));
+
+CREATE MACRO psth.align_name(event) AS coalesce(
+    (SELECT max(align_type_name) FROM psth.align_type
+     WHERE lower(align_type_name) = lower(event)),
+    error(format(
+        'there is no event ''{}''; known are the trial events {} and the align types {}',
+        event, array_to_string(psth.event_types(), ', '),
+        (SELECT string_agg(align_type_name, ', ') FROM psth.align_type)))
+);
+
+CREATE MACRO psth.check_window(win_start, win_stop, width) AS
+    CASE
+        WHEN psth.edge_count(win_start, win_stop, width) >= 2 THEN true
+        ELSE error(format(
+            'bins of {} s from {} to {} s: there must be between 1 and a million of them',
+            width, win_start, win_stop))
+    END;
+
+CREATE MACRO psth.check_occurrence(occurrence) AS
+    CASE
+        WHEN lower(occurrence) IN ('first', 'last') THEN true
+        ELSE error(format('occurrence is ''{}''; it must be first or last', occurrence))
+    END;
+
+-- When events of one type happened, in s from trial start; go is on the probe's clock instead.
+CREATE MACRO psth.event_time(event_type, occurrence) AS TABLE
+SELECT subject_id, session, trial,
+    CASE WHEN lower(occurrence) = 'first' THEN first_time ELSE last_time END AS event_time
+FROM (
+    SELECT subject_id, session, trial,
+        min(trial_event_time) AS first_time, max(trial_event_time) AS last_time
+    FROM experiment.trial_event
+    WHERE lower(event_type) <> 'go' AND trial_event_type = lower(event_type)
+    GROUP BY subject_id, session, trial
+)
+WHERE psth.check_occurrence(occurrence);
+
+-- Trials aligned on the clock of the session, each with the trials that its window touches
+-- (spike_trial; 0 = spikes that belong to no trial).
+CREATE MACRO psth.session_alignment(event, occurrence, win_start, win_stop) AS TABLE
+WITH align AS (
+    FROM psth.align_type
+    WHERE align_type_name = psth.align_name(event)
+),
+event AS (
+    SELECT e.subject_id, e.session, e.insertion_number, e.trial,
+        CASE
+            WHEN a.trial_event_type = 'go' THEN e.go_sample
+            ELSE e.start_sample + i.sampling_rate * v.event_time
+        END AS event_sample
+    FROM ephys.ephys_trial AS e
+    JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
+    CROSS JOIN align AS a
+    LEFT JOIN psth.event_time((SELECT trial_event_type FROM align), occurrence) AS v
+        USING (subject_id, session, trial)
+),
+origin AS (
+    SELECT t.subject_id, t.session, t.insertion_number, t.trial, t.sampling_rate,
+        v.event_sample + a.time_offset * t.sampling_rate AS origin_sample
+    FROM psth.recorded_trial AS t
+    CROSS JOIN align AS a
+    JOIN event AS v
+        ON v.subject_id = t.subject_id AND v.session = t.session
+        AND v.insertion_number = t.insertion_number AND v.trial = t.trial + a.trial_offset
+    WHERE v.event_sample IS NOT NULL
+),
+span AS (
+    SELECT subject_id, session, insertion_number, trial, start_sample,
+        lead(start_sample) OVER later AS next_start,
+        -- Spikes that belong to no trial lie before the first one, or where trials are missing.
+        lag(trial) OVER later IS NULL AS is_first,
+        lead(trial) OVER later IS DISTINCT FROM trial + 1 AS before_gap
+    FROM ephys.ephys_trial
+    WINDOW later AS (PARTITION BY subject_id, session, insertion_number ORDER BY start_sample)
+),
+touched AS (
+    SELECT o.*, s.trial AS spike_trial, s.is_first, s.before_gap,
+        o.origin_sample + win_start::DOUBLE * o.sampling_rate < s.start_sample AS reaches_before,
+        o.origin_sample + win_stop::DOUBLE * o.sampling_rate >= s.start_sample
+            AND (s.next_start IS NULL
+                 OR o.origin_sample + win_start::DOUBLE * o.sampling_rate <= s.next_start)
+            AS inside
+    FROM origin AS o
+    JOIN span AS s USING (subject_id, session, insertion_number)
+)
+SELECT subject_id, session, insertion_number, trial, spike_trial, origin_sample, sampling_rate
+FROM touched
+WHERE inside
+UNION ALL
+SELECT DISTINCT subject_id, session, insertion_number, trial, 0, origin_sample, sampling_rate
+FROM touched
+WHERE (is_first AND reaches_before) OR (inside AND before_gap);
+
+-- Trials of a condition with the moment that they are aligned to.
+CREATE MACRO psth.aligned_trial(condition, event, occurrence, win_start, win_stop) AS TABLE
+SELECT a.*
+FROM (
+    SELECT t.subject_id, t.session, t.insertion_number, t.trial, t.trial AS spike_trial,
+        CASE
+            WHEN lower(event) = 'go' THEN t.go_sample::DOUBLE
+            ELSE t.start_sample + t.sampling_rate * v.event_time
+        END AS origin_sample,
+        t.sampling_rate
+    FROM psth.recorded_trial AS t
+    LEFT JOIN psth.event_time(event, occurrence) AS v USING (subject_id, session, trial)
+    WHERE psth.is_trial_event(event)
+    UNION ALL
+    SELECT s.*
+    FROM psth.session_alignment(event, occurrence, win_start, win_stop) AS s
+    WHERE NOT psth.is_trial_event(event)
+) AS a
+JOIN psth.trial_set AS c USING (subject_id, session, trial)
+WHERE a.origin_sample IS NOT NULL AND list_contains(c.conditions, psth.condition_name(condition));
+
+-- Spikes around the event: one row per spike, spike_time in s from the event.
+CREATE MACRO psth.raster(
+    condition, start := -3, stop := 3, event := 'go', occurrence := 'last'
+) AS TABLE
+SELECT
+    s.subject_id,
+    s.session,
+    s.insertion_number,
+    s.clustering_method,
+    s.unit,
+    a.trial,
+    (s.spike_sample - a.origin_sample) / a.sampling_rate AS spike_time
+FROM ephys.spike_file AS s
+JOIN psth.aligned_trial(condition, event, occurrence, start, stop) AS a
+    ON s.subject_id = a.subject_id AND s.session = a.session
+    AND s.insertion_number = a.insertion_number AND coalesce(s.trial, 0) = a.spike_trial
+WHERE (s.spike_sample - a.origin_sample) / a.sampling_rate BETWEEN start AND stop;
+
+-- PSTH of every unit: one row per unit and bin. time is the bin's right edge (s from the event),
+-- count the spikes in all trials, rate is in Hz and null without trials. Units of quality 'all'
+-- are left out unless all_units.
+CREATE MACRO psth.psth(
+    condition, bin := 0.04, start := -3, stop := 3, event := 'go', occurrence := 'last',
+    all_units := false
+) AS TABLE
+WITH trials AS (
+    SELECT subject_id, session, insertion_number, count(DISTINCT trial)::INTEGER AS trial_count
+    FROM psth.aligned_trial(condition, event, occurrence, start, stop)
+    GROUP BY subject_id, session, insertion_number
+),
+counts AS (
+    SELECT s.subject_id, s.session, s.insertion_number, s.clustering_method, s.unit,
+        histogram(
+            (a.origin_sample - s.spike_sample) / a.sampling_rate,
+            psth.negated_edges(start, stop, bin)) AS hist
+    FROM ephys.spike_file AS s
+    JOIN psth.aligned_trial(condition, event, occurrence, start, stop) AS a
+        ON s.subject_id = a.subject_id AND s.session = a.session
+        AND s.insertion_number = a.insertion_number AND coalesce(s.trial, 0) = a.spike_trial
+    GROUP BY s.subject_id, s.session, s.insertion_number, s.clustering_method, s.unit
+),
+lists AS (
+    SELECT
+        u.subject_id,
+        u.session,
+        u.insertion_number,
+        u.clustering_method,
+        u.unit,
+        unnest(psth.bin_times(start, stop, bin)) AS time,
+        unnest(CASE
+            WHEN c.hist IS NULL
+            THEN list_resize([]::UBIGINT[], psth.edge_count(start, stop, bin) - 1, 0)
+            ELSE psth.in_time_order(c.hist, psth.edge_count(start, stop, bin) - 1)
+        END)::BIGINT AS count,
+        coalesce(t.trial_count, 0) AS trial_count
+    FROM ephys.unit AS u
+    LEFT JOIN trials AS t USING (subject_id, session, insertion_number)
+    LEFT JOIN counts AS c
+        USING (subject_id, session, insertion_number, clustering_method, unit)
+    WHERE (all_units OR u.unit_quality <> 'all') AND psth.check_window(start, stop, bin)
+)
+SELECT subject_id, session, insertion_number, clustering_method, unit, time, count,
+    count / nullif(trial_count, 0) / bin::DOUBLE AS rate, trial_count
+FROM lists;
+
+-- The same trial by trial: one row per unit, trial and bin.
+CREATE MACRO psth.trial_counts(
+    condition, bin := 0.04, start := -3, stop := 3, event := 'go', occurrence := 'last',
+    all_units := false
+) AS TABLE
+WITH counts AS (
+    SELECT s.subject_id, s.session, s.insertion_number, s.clustering_method, s.unit, a.trial,
+        histogram(
+            (a.origin_sample - s.spike_sample) / a.sampling_rate,
+            psth.negated_edges(start, stop, bin)) AS hist
+    FROM ephys.spike_file AS s
+    JOIN psth.aligned_trial(condition, event, occurrence, start, stop) AS a
+        ON s.subject_id = a.subject_id AND s.session = a.session
+        AND s.insertion_number = a.insertion_number AND coalesce(s.trial, 0) = a.spike_trial
+    GROUP BY s.subject_id, s.session, s.insertion_number, s.clustering_method, s.unit, a.trial
+),
+trials AS (
+    SELECT DISTINCT subject_id, session, insertion_number, trial
+    FROM psth.aligned_trial(condition, event, occurrence, start, stop)
+)
+SELECT
+    u.subject_id,
+    u.session,
+    u.insertion_number,
+    u.clustering_method,
+    u.unit,
+    t.trial,
+    unnest(psth.bin_times(start, stop, bin)) AS time,
+    unnest(CASE
+        WHEN c.hist IS NULL
+        THEN list_resize([]::UBIGINT[], psth.edge_count(start, stop, bin) - 1, 0)
+        ELSE psth.in_time_order(c.hist, psth.edge_count(start, stop, bin) - 1)
+    END)::BIGINT AS count
+FROM ephys.unit AS u
+JOIN trials AS t USING (subject_id, session, insertion_number)
+LEFT JOIN counts AS c
+    USING (subject_id, session, insertion_number, clustering_method, unit, trial)
+WHERE (all_units OR u.unit_quality <> 'all') AND psth.check_window(start, stop, bin);

@@ -1,0 +1,82 @@
+"""Small pieces of SQL: quoted names, literals, types."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time
+from pathlib import Path
+
+import pyarrow as pa
+
+from maplake.errors import LakeError
+
+_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+    pa.date32(): "DATE",
+    pa.time64("us"): "TIME",
+    pa.timestamp("us"): "TIMESTAMP",
+}
+
+
+def identifier(name: str) -> str:
+    """Return a name quoted for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def full_identifier(name: str) -> str:
+    """Return ``schema.table`` with both parts quoted."""
+    return ".".join(identifier(part) for part in name.split(".", 1))
+
+
+def literal(value: object) -> str:
+    """Return a Python value as an SQL literal."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return f"{literal(repr(value))}::DOUBLE"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(literal(item) for item in value)}]"
+    if isinstance(value, (date, datetime, time)):
+        return literal(value.isoformat())
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def sql_type(kind: pa.DataType) -> str:
+    """Return the DuckDB type of an Arrow type."""
+    if pa.types.is_dictionary(kind):
+        return sql_type(kind.value_type)
+    if pa.types.is_list(kind):
+        return f"{sql_type(kind.value_type)}[]"
+    return _TYPES[kind]
+
+
+def glob_literal(root: Path, pattern: str) -> str:
+    """Return an SQL literal for ``pattern`` below ``root``, whatever characters root has.
+
+    Raises
+    ------
+    LakeError
+        If a folder above the lake looks like a partition (``session=3``): its value would
+        silently take the place of the lake's own.
+    """
+    text = root.resolve().as_posix()
+    for part in text.split("/"):
+        if re.fullmatch(r"(subject_id|session|insertion_number|source)=.*", part):
+            raise LakeError(
+                "a folder above the lake is named like one of the lake's own partitions",
+                file=root,
+                found=part,
+                hint="Move the lake or rename that folder.",
+            )
+    escaped = re.sub(r"[\[*?]", lambda match: f"[{match.group()}]", text)
+    return literal(f"{escaped.rstrip('/')}/{pattern}")

@@ -1,0 +1,156 @@
+"""The statements that make the catalog, from the declarations and ``sql/*.sql``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from itertools import chain
+from pathlib import Path
+
+from maplake.layout import Layout, relative_glob
+from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal, sql_type
+from maplake.tables import SCHEMAS, TABLES, Column, Store, Table, get
+from maplake.tables.experiment import TRIAL_EVENT_TYPES
+
+#: Files of sql/ in the order of what builds upon what; the conditions come after the first three.
+_BEFORE_CONDITIONS = ("experiment", "ephys", "psth_trials")
+_AFTER_CONDITIONS = ("psth_bins", "psth_unit", "psth_macros")
+
+AlignRow = Sequence[object]
+
+#: Columns whose words compare without regard to case.
+_NO_CASE = {"trial_condition_name", "align_type_name"}
+
+
+def raw_name(table: Table) -> str:
+    """Return the name of the view of a table's files: its own, or ``…_file`` where sql/ adds
+    columns and defines the public view."""
+    return f"{table.full_name}_file" if table.computed else table.full_name
+
+
+def statements(
+    root: Path, conditions: Mapping[str, str], align_types: Mapping[str, AlignRow]
+) -> list[str]:
+    """Return all statements of the catalog of the lake at ``root``, in order.
+
+    Parameters
+    ----------
+    root
+        The lake's folder; its absolute path becomes part of the views.
+    conditions
+        The lab's own trial conditions: SQL predicates over ``psth.trial`` by name.
+    align_types
+        The lab's own alignments by name: event, trial offset, time offset (s), start and end of
+        the window (s).
+    """
+    extra = {
+        "psth.trial_condition": [(name, text, None) for name, text in conditions.items()],
+        "psth.align_type": [(name, *row) for name, row in align_types.items()],
+    }
+    return [
+        *(f"CREATE SCHEMA IF NOT EXISTS {identifier(schema)}" for schema in SCHEMAS),
+        *chain.from_iterable(_stored(root, t) for t in TABLES.values() if t.store.on_disk),
+        *(lookup(t, extra.get(t.full_name, ())) for t in TABLES.values()
+          if t.store is Store.LOOKUP),
+        source_view(root),
+        *chain.from_iterable(script(name) for name in _BEFORE_CONDITIONS),
+        trial_set(_predicates(conditions)),
+        f"CREATE MACRO psth.event_types() AS {literal(TRIAL_EVENT_TYPES)}",
+        *chain.from_iterable(script(name) for name in _AFTER_CONDITIONS),
+        *chain.from_iterable(comments(t) for t in TABLES.values()),
+    ]
+
+
+def script(name: str) -> list[str]:
+    """Return the statements of one file of ``sql/``, with their comments."""
+    text = files("maplake.query").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    return [part.strip() for part in text.split(";\n") if part.strip()]
+
+
+def _predicates(conditions: Mapping[str, str]) -> dict[str, str]:
+    published = {str(row[0]): str(row[1]) for row in get("psth.trial_condition").rows}
+    return published | dict(conditions)
+
+
+def trial_set(predicates: Mapping[str, str]) -> str:
+    """Return the view of every trial's conditions: all predicates in one scan of psth.trial."""
+    # The line break keeps a comment at a predicate's end from swallowing the parenthesis.
+    cases = ",\n        ".join(
+        f"CASE WHEN ({text}\n        ) THEN {literal(name)} END" for name, text in predicates.items()
+    )
+    return (
+        "CREATE VIEW psth.trial_set AS\n"
+        f"SELECT subject_id, session, trial, list_filter([\n        {cases}\n    ], "
+        "lambda name: name IS NOT NULL) AS conditions\nFROM psth.trial"
+    )
+
+
+def _stored(root: Path, table: Table) -> Iterator[str]:
+    name = full_identifier(raw_name(table))
+    if not has_files(root, table):
+        yield f"CREATE VIEW {name} AS\n{empty_select(table.columns)}"
+        return
+    columns = ", ".join(identifier(c.name) for c in table.columns)
+    yield f"CREATE VIEW {name} AS\nSELECT {columns}\nFROM {scan(root, table)}"
+
+
+def scan(root: Path, table: Table) -> str:
+    """Return the table function that reads a table's files."""
+    types = {c.name: sql_type(c.type) for c in table.columns}
+    hive = ", ".join(f"{literal(n)}: {types[n]}" for n in table.partition)
+    options = f", hive_partitioning = true, hive_types = {{{hive}}}" if hive else ""
+    return f"read_parquet({glob_literal(root, relative_glob(table))}{options})"
+
+
+def has_files(root: Path, table: Table) -> bool:
+    """Whether a table has any file."""
+    return next(iter(root.glob(relative_glob(table))), None) is not None
+
+
+def empty_select(columns: Sequence[Column]) -> str:
+    """Return a query without rows but with all columns in their types."""
+    nulls = ", ".join(f"NULL::{sql_type(c.type)} AS {identifier(c.name)}" for c in columns)
+    return f"SELECT {nulls} WHERE false"
+
+
+def lookup(table: Table, extra: Sequence[Sequence[object]]) -> str:
+    """Return the view of a lookup's constant rows."""
+    rows = ",\n    ".join(
+        f"({', '.join(literal(value) for value in row)})" for row in (*table.rows, *extra)
+    )
+    columns = ", ".join(
+        f"{identifier(c.name)}::{sql_type(c.type)}"
+        f"{' COLLATE NOCASE' if c.name in _NO_CASE else ''} AS {identifier(c.name)}"
+        for c in table.columns
+    )
+    names = ", ".join(identifier(c.name) for c in table.columns)
+    return (
+        f"CREATE VIEW {full_identifier(table.full_name)} AS\n"
+        f"SELECT {columns}\nFROM (VALUES\n    {rows}\n) AS v({names})"
+    )
+
+
+def source_view(root: Path) -> str:
+    """Return the view of what became of every source, from the state files."""
+    table = get("ingest.source")
+    head = f"CREATE VIEW {full_identifier(table.full_name)} AS\n"
+    states = Layout(root).meta / "state"
+    if not any(states.glob("*.json")):
+        return head + empty_select(table.columns)
+    fields = ", ".join(f"{identifier(c.name)} {sql_type(c.type)}" for c in table.columns)
+    columns = ", ".join(f"s.{identifier(c.name)}" for c in table.columns)
+    source = glob_literal(root, ".maplake/state/*.json")
+    return (
+        f"{head}SELECT {columns}\nFROM (\n    SELECT unnest(sources) AS s\n"
+        f"    FROM read_json({source}, format = 'auto', maximum_object_size = 268435456, "
+        f"columns = {{'sources': {literal(f'STRUCT({fields})[]')}}})\n)"
+    )
+
+
+def comments(table: Table) -> Iterator[str]:
+    """Yield the comments of a view and its columns, with units."""
+    name = full_identifier(table.full_name)
+    yield f"COMMENT ON VIEW {name} IS {literal(table.comment)}"
+    for column in table.all_columns:
+        text = column.comment + (f" [{column.unit}]" if column.unit else "")
+        yield f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(text)}"
