@@ -6,6 +6,7 @@
       lake.duckdb, views.sql
       tables/<schema>/<table>/[subject_id=…/session=…/[insertion_number=…/]]part.parquet
       arrays/ephys/subject_id=…/session=…/insertion_number=…/<clustering_method>.zarr
+      arrays/ccf/<annotation_version>_<resolution>um.zarr
       .maplake/
         format.json            version of this layout
         sessions.json          which session has which number
@@ -120,6 +121,13 @@ def spike_store(partition: Mapping[str, object], clustering_method: str) -> Pure
     """Return the path, below the lake's root, of the Zarr group of one clustering."""
     levels = [f"{n}={partition[n]}" for n in ("subject_id", "session", "insertion_number")]
     return PurePosixPath("arrays", "ephys", *levels, f"{safe_name(clustering_method)}.zarr")
+
+
+def ccf_store(annotation_version: str, resolution_um: int) -> PurePosixPath:
+    """Return the path, below the lake's root, of the Zarr array of an annotation volume."""
+    return PurePosixPath(
+        "arrays", "ccf", f"{safe_name(annotation_version)}_{int(resolution_um)}um.zarr"
+    )
 
 
 def session_name(subject_id: int, session: int) -> str:

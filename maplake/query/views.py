@@ -13,7 +13,7 @@ from maplake.tables import SCHEMAS, TABLES, Column, Store, Table, get
 from maplake.tables.experiment import TRIAL_EVENT_TYPES
 
 #: Files of sql/ in the order of what builds upon what; the conditions come after the first three.
-_BEFORE_CONDITIONS = ("experiment", "ephys", "psth_trials")
+_BEFORE_CONDITIONS = ("experiment", "ephys", "tracking", "ccf", "psth_trials")
 _AFTER_CONDITIONS = ("psth_bins", "psth_unit", "psth_macros")
 
 AlignRow = Sequence[object]

@@ -19,13 +19,16 @@ import pyarrow as pa
 
 __all__ = [
     "BehaviorContext",
+    "HistologyContext",
     "Identity",
     "PhotostimProtocol",
     "PhotostimSite",
+    "ProbeSites",
     "Reader",
     "Records",
     "Skipped",
     "SortingContext",
+    "TrackingContext",
 ]
 
 
@@ -83,6 +86,14 @@ class Records:
         info: codes (list of str), trial_numbers (list of int or None).
         The go cues of free-water trials are missing: ``go_sample`` may be shorter than
         ``start_sample`` and is then matched by alignment.
+    ``tracking`` (one camera of a session)
+        tables ``tracking.tracking``, ``tracking.tracking_position`` (in the order that the lake
+        keeps it in), ``tracking.tracked_whisker``; info: tracking_device, tracking_position,
+        sampling_rate (Hz).
+    ``histology`` (one probe insertion)
+        tables ``histology.electrode_ccf_position``, ``histology.electrode_ccf_position_error``,
+        ``histology.labeled_probe_track``, ``histology.labeled_probe_track_point`` and
+        ``histology.subject_to_ccf_landmark`` (without subject_id).
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
@@ -146,6 +157,49 @@ class SortingContext:
     position: np.ndarray[Any, Any]
     saved_channels: int
     bin_path: Path | None = None
+
+
+@dataclass(frozen=True)
+class TrackingContext:
+    """What a tracking reader is handed about the session.
+
+    ``trials`` are the session's trial numbers, ascending; ``trial_count`` is the number of trials
+    that the rig ran, skipped ones included (None = the largest of ``trials``).
+    """
+
+    h2o: str
+    rig: str
+    trials: Sequence[int]
+    trial_count: int | None = None
+
+
+@dataclass(frozen=True)
+class ProbeSites:
+    """Sites of a kind of probe, in the order of their numbers; all arrays are (sites,).
+
+    ``x`` and ``y`` are in um from the bottom left site; ``shank`` counts from 1.
+    """
+
+    electrode: np.ndarray[Any, Any]
+    shank: np.ndarray[Any, Any]
+    x: np.ndarray[Any, Any]
+    y: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class HistologyContext:
+    """What a histology reader is handed about the probe.
+
+    ``sites`` are all sites of the probe's kind; ``recorded`` (channels,) are the numbers of the
+    recorded ones in the order of the channels; ``voxel_um`` is the grid that positions are rounded
+    to, in um. ``region_at`` takes arrays of ML, DV, AP in um and returns region ids, 0 = outside
+    of the annotated volume; None where the lake has no volume.
+    """
+
+    sites: ProbeSites
+    recorded: np.ndarray[Any, Any]
+    voxel_um: float = 20.0
+    region_at: Callable[..., np.ndarray[Any, Any]] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,33 @@ from collections.abc import Iterator
 
 from maplake.errors import NotFoundError
 from maplake.tables import (
+    ccf,
     ephys,
     ephys_events,
     experiment,
     experiment_foraging,
+    histology,
     ingest,
     lab,
     psth,
+    tracking,
 )
 from maplake.tables.model import Column, Ref, Store, Table
 
 __all__ = ["SCHEMAS", "TABLES", "Column", "Ref", "Store", "Table", "get", "stored"]
 
-_FILES = (lab, experiment, experiment_foraging, ephys, ephys_events, psth, ingest)
+_FILES = (
+    lab,
+    experiment,
+    experiment_foraging,
+    ephys,
+    ephys_events,
+    tracking,
+    ccf,
+    histology,
+    psth,
+    ingest,
+)
 
 #: All tables by full name, in order of declaration.
 TABLES: dict[str, Table] = {t.full_name: t for file in _FILES for t in file.TABLES}

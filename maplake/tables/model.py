@@ -14,7 +14,14 @@ from functools import cached_property
 import pyarrow as pa
 
 #: Columns that the folder names carry, in the order of the folders.
-PARTITION_KEYS = ("subject_id", "session", "insertion_number", "source")
+PARTITION_KEYS = (
+    "subject_id",
+    "session",
+    "insertion_number",
+    "source",
+    "tracking_device",
+    "annotation_version",
+)
 
 TEXT = pa.string()
 LABEL = pa.dictionary(pa.int32(), pa.string())  # text that repeats
@@ -36,6 +43,8 @@ class Store(Enum):
     SESSION = "a file per session"
     INSERTION = "a file per probe insertion"
     SOURCE = "a file per source of a session"
+    CAMERA = "a file per camera of a session"
+    ANNOTATION = "a file per annotation version"
     LOOKUP = "constant rows of the declaration"
     VIEW = "computed when asked"
 
@@ -54,6 +63,8 @@ _PARTITIONS = {
     "SESSION": ("subject_id", "session"),
     "INSERTION": ("subject_id", "session", "insertion_number"),
     "SOURCE": ("subject_id", "session", "source"),
+    "CAMERA": ("subject_id", "session", "tracking_device"),
+    "ANNOTATION": ("annotation_version",),
 }
 
 
