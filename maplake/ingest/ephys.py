@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from maplake.ingest.cell_type import cell_types
 from numpy.typing import NDArray
 
 from maplake.errors import CorruptFileError, FileFormatError, LengthMismatchError
 from maplake.ingest.align import NONE, BehaviorTrials, EphysTrials, ephys_trials, trial_of_spikes
+from maplake.ingest.cell_type import cell_types
 from maplake.ingest.sources import Source
 from maplake.readers.base import Records, SortingContext
 from maplake.tables import get

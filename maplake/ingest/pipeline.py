@@ -22,8 +22,8 @@ from maplake.ingest.plan import (
     Item,
     Plan,
     SessionPlan,
+    held_back,
     make_plan,
-    settings_of,
 )
 from maplake.ingest.report import Report, SourceReport, report_item
 from maplake.ingest.sources import BEHAVIOR, EPHYS
@@ -39,6 +39,9 @@ Progress = Callable[[str, int, int], None]
 
 #: Everything that ``ingest`` knows, in the order in which it is taken in.
 KINDS = ("animals", BEHAVIOR, EPHYS, locations.KIND)
+
+#: The configuration's name for the paths of each kind.
+PATHS = {kind: kind for kind in KINDS} | {locations.KIND: "insertion_locations"}
 
 
 def run(
@@ -84,6 +87,8 @@ def run(
         If a configured folder does not exist.
     """
     _check_kinds(kinds)
+    for kind in kinds or KINDS:
+        config.require_paths(PATHS[kind])
     report = Report(dry_run=dry_run)
     if dry_run:
         layout = Layout(config.lake.root)
@@ -220,10 +225,7 @@ def _below(path: str, places: Sequence[str]) -> bool:
 def _keep_out(config: Config, session: SessionPlan, result: StagedSession) -> list[SourceReport]:
     """Record which source kept a session out; nothing of the session becomes visible."""
     first = next(iter(result.errors))[1]
-    held = (
-        f"held back because {first} failed; to take in the others alone, name their kind: "
-        "maplake ingest behavior"
-    )
+    held = held_back(first)
     reports, states = [], []
     for item in session.items:
         key = (item.source.kind, item.source.name)
@@ -301,8 +303,8 @@ def rebuild(config: Config, *, workers: int = 1, progress: Progress | None = Non
     with writing(config) as layout:
         for name, states in read_all(layout).items():
             for state in states.values():
-                if state.status == IN and state.kind in settings_of(config):
-                    state.settings = "to be rebuilt"
+                if state.status == IN:
+                    state.settings = state.fingerprint = "to be rebuilt"
             _rewrite(layout, name, list(states.values()))
     return run(config, workers=workers, progress=progress)
 

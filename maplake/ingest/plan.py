@@ -266,7 +266,26 @@ def _decide(session: SessionPlan, kinds: Sequence[str], settings: Mapping[str, s
             items.append(Item(item.source, WAITING, "its behavior session is not in the lake"))
         else:
             items.append(_status(item.source, state, settings, wanted))
-    session.items = items
+    session.items = _hold_back(items)
+
+
+def held_back(cause: str) -> str:
+    """Say why a source waits for another one of its session."""
+    return (
+        f"held back because {cause} failed; to take in the others alone, name their kind, as in "
+        "`maplake ingest behavior`"
+    )
+
+
+def _hold_back(items: list[Item]) -> list[Item]:
+    """Let nothing of a session in while one of its sources is faulty at first sight."""
+    faulty = next((item.source.name for item in items if item.status == FAILED), None)
+    if faulty is None:
+        return items
+    return [
+        Item(item.source, WAITING, held_back(faulty)) if item.status == PLANNED else item
+        for item in items
+    ]
 
 
 def _status(

@@ -1,0 +1,52 @@
+"""Simulated labs and helpers that several tests share."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from maplake.config import load
+from maplake.ingest import pipeline
+
+
+def ingest(lab, **options):
+    return pipeline.run(load(lab.config), **options)
+
+
+def lake_root(lab):
+    return load(lab.config).lake.root
+
+
+def sql(root, query):
+    """Query a lake as any other client does: through lake.duckdb alone."""
+    with duckdb.connect(str(root / "lake.duckdb"), read_only=True) as connection:
+        return connection.sql(query).pl()
+
+
+def table(root, name, **partition):
+    """Read a table's files with polars alone."""
+    schema, plain = name.split(".")
+    levels = "/".join(f"{k}={v}" for k, v in partition.items())
+    pattern = root / "tables" / schema / plain / levels / "**" / "part.parquet"
+    return pl.read_parquet(str(pattern), hive_partitioning=False)
+
+
+def content(root: Path) -> dict[str, str]:
+    """Hash of every file that a reader of the lake can see."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for top in ("tables", "arrays")
+        for path in sorted((root / top).rglob("*"))
+        if path.is_file()
+    }
+
+
+def statuses(report):
+    return {(s.kind, s.name): s.status for s in report.sources}
+
+
+def reasons(report):
+    return {s.name: s.reason for s in report.sources if s.reason}
