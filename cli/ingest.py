@@ -1,0 +1,211 @@
+"""Commands that bring raw files into the lake: init, ingest, status, rebuild."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .output import Output
+from .state import JsonOption, State, state_of
+
+_PANEL = "Data in"
+_STARTER = """\
+# Settings of a lake. lake.toml.example in the source of maplake explains every key.
+
+[lake]
+root = "lake"
+
+# Take out the # and put in your folders. A kind of data without a path is passed over.
+[behavior]
+#rigs = [{ name = "RRig", path = "/data/rig1" }]
+
+[ephys]
+#paths = ["/data/ephys"]
+
+[spreadsheets]
+#animals = ["animals.xlsx"]
+#insertion_locations = ["insertions.xlsx"]
+"""
+
+_FAILED = 4
+_COLUMNS = ("animal", "session", "kind", "name", "status", "rows", "skipped", "reason")
+_ORDER = ("failed", "waiting", "planned", "in", "skipped", "unchanged")
+
+Workers = Annotated[int, typer.Option(min=1, help="Number of processes that read.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.command(rich_help_panel=_PANEL)(init)
+    app.command(rich_help_panel=_PANEL)(ingest)
+    app.command(rich_help_panel=_PANEL)(status)
+    app.command(rich_help_panel=_PANEL)(rebuild)
+
+
+def init(context: typer.Context) -> None:
+    """Create the lake of the settings; without settings, write a lake.toml to fill in first."""
+    from maplake.ingest import lakes
+
+    state = state_of(context)
+    written = _write_starter(state)
+    if written:
+        state.output.line(f"wrote {written}: name your folders in it")
+    state.output.line(f"the lake is {lakes.init(state.config)}")
+
+
+def _write_starter(state: State) -> Path | None:
+    from maplake.config import CONFIG_NAME, find_config
+    from maplake.errors import ConfigError
+
+    file = state.config_file
+    if file is None:
+        try:
+            file = find_config()
+        except ConfigError:
+            file = Path(CONFIG_NAME)
+    if file.exists():
+        return None
+    try:
+        file.write_text(_STARTER, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ConfigError(f"cannot be written ({error.strerror})", file=file) from None
+    return file
+
+
+def ingest(
+    context: typer.Context,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Argument(help="animals, behavior, ephys, …; none = all that lake.toml names."),
+    ] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="Only this animal: subject_id or h2o.")
+    ] = None,
+    session: Annotated[int | None, typer.Option(help="Only this session.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    workers: Workers = 1,
+    json: JsonOption = False,
+) -> None:
+    """Take in everything that is new or has changed.
+
+    A session with a faulty file is left out whole and tried again by the next run; all others go
+    in. The exit code is then 4.
+    """
+    from maplake.ingest import pipeline
+
+    state = state_of(context, json=json)
+    started = time.perf_counter()
+    wanted = _known_kinds(kinds or (), pipeline.KINDS)
+    with state.output.progress() as progress:
+        report = pipeline.run(
+            state.config,
+            kinds=wanted,
+            subject=subject,
+            session=session,
+            dry_run=dry_run,
+            workers=workers,
+            progress=progress,
+        )
+    _finish(state.output, report, time.perf_counter() - started)
+
+
+def rebuild(context: typer.Context, workers: Workers = 1, json: JsonOption = False) -> None:
+    """Read everything again from the raw files; session numbers stay.
+
+    The lake can be read meanwhile. Sessions whose raw files have gone are kept.
+    """
+    from maplake.ingest import pipeline
+
+    state = state_of(context, json=json)
+    started = time.perf_counter()
+    with state.output.progress() as progress:
+        report = pipeline.rebuild(state.config, workers=workers, progress=progress)
+    _finish(state.output, report, time.perf_counter() - started)
+
+
+def status(
+    context: typer.Context,
+    everything: Annotated[bool, typer.Option("--all", help="Also list skipped sources.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Say what is in the lake, what waits and what failed and why, by session and source."""
+    from maplake.ingest.status import status as status_of
+
+    state = state_of(context, json=json)
+    sources = status_of(state.config)
+    if json:
+        state.output.document(_as_document(sources))
+        return
+    hidden = set() if everything else {"skipped"}
+    _list(state.output, [s for s in sources if s.status not in hidden])
+    state.output.line(_summary(sources))
+
+
+def _known_kinds(kinds: Sequence[str], known: Sequence[str]) -> list[str]:
+    named = [kind.replace("-", "_") for kind in kinds]
+    for kind in named:
+        if kind not in known:
+            raise typer.BadParameter(
+                f"there is no kind {kind!r}; known are {', '.join(known)}", param_hint="KINDS"
+            )
+    return named
+
+
+def _finish(output: Output, report: Any, seconds: float) -> None:
+    if output.json:
+        output.document({**_as_document(report.sources), "failed": report.failed})
+    else:
+        _list(output, [s for s in report.sources if s.status not in ("unchanged", "skipped")])
+        words = _summary(report.sources)
+        idle = all(s.status in ("unchanged", "skipped") for s in report.sources)
+        output.line(f"{'nothing to do: ' if idle and report.sources else ''}{words}")
+        output.note(f"{seconds:.1f} s")
+    if report.failed:
+        raise typer.Exit(_FAILED)
+
+
+def _as_document(sources: Sequence[Any]) -> dict[str, Any]:
+    return {
+        "sources": [source.as_dict() for source in sources],
+        "counts": dict(Counter(source.status for source in sources)),
+        "skipped_trials": _skipped_trials(sources),
+    }
+
+
+def _skipped_trials(sources: Sequence[Any]) -> int:
+    return sum(source.skipped.get("trial", 0) for source in sources)
+
+
+def _summary(sources: Sequence[Any]) -> str:
+    if not sources:
+        return "no sources: lake.toml names no folders, or there is nothing in them"
+    counts = Counter(source.status for source in sources)
+    words = [f"{counts[status]} {status}" for status in _ORDER if counts[status]]
+    trials = _skipped_trials(sources)
+    return ", ".join(words) + (f"; {trials} trials left out" if trials else "")
+
+
+def _list(output: Output, sources: Sequence[Any]) -> None:
+    if not sources:
+        return
+    rank = {status: place for place, status in enumerate(_ORDER)}
+    # Stable: within a status the order of the report, by session.
+    ordered = sorted(sources, key=lambda source: -rank.get(source.status, 0))
+    rows = [_row(source) for source in ordered]
+    used = [name for name in _COLUMNS if any(row[name] not in (None, "") for row in rows)]
+    output.table(rows, used)
+
+
+def _row(source: Any) -> dict[str, Any]:
+    counts = {item: count for item, count in source.skipped.items() if count}
+    left_out = ", ".join(f"{n} {item}{'s' if n > 1 else ''}" for item, n in counts.items())
+    animal = source.h2o or source.subject_id
+    shown = {name: getattr(source, name, None) for name in _COLUMNS}
+    return {**shown, "animal": animal, "rows": source.rows or None, "skipped": left_out}

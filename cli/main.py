@@ -1,0 +1,72 @@
+"""The command ``maplake``: global options, and which commands there are."""
+
+from __future__ import annotations
+
+import io
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import care, demo, entered, ingest, psth, query, shell
+from .faults import EXIT_CODES, Guarded
+from .output import Output
+from .state import State
+
+__all__ = ["app", "main"]
+
+_EPILOG = "Exit codes:\n\n" + "\n".join(f"* {code}: {what}" for code, what in EXIT_CODES.items())
+
+app = typer.Typer(
+    name="maplake",
+    cls=Guarded,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            Output().line(f"maplake {version('maplake')}")
+        except PackageNotFoundError:
+            Output().line("maplake (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Settings; else those of MAPLAKE_CONFIG, ./lake.toml or one above."),
+    ] = None,
+    lake: Annotated[
+        Path | None, typer.Option(help="The lake's folder, instead of that of the settings.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Turn the recordings of a lab into a lake of plain files: take in, query, plot."""
+    context.obj = State(config, lake, debug, Output(quiet=quiet))
+
+
+for _module in (demo, ingest, entered, query, psth, shell, care):
+    _module.register(app)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows ?
+            stream.reconfigure(errors="replace")
+    app(prog_name="maplake")

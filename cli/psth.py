@@ -1,0 +1,145 @@
+"""The command that shows peri-stimulus time histograms: psth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .output import Output, write_csv
+from .state import JsonOption, state_of
+
+_DEFAULT = "good_noearlylick_hit"
+_KEY = ("insertion_number", "clustering_method", "unit", "trial_condition_name")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command(rich_help_panel="Data out")(psth)
+
+
+def psth(
+    context: typer.Context,
+    subject: Annotated[str, typer.Argument(help="The animal: subject_id or h2o.")],
+    session: Annotated[int, typer.Argument(help="Number of its session.")],
+    insertion: Annotated[int | None, typer.Option(help="Only this probe insertion.")] = None,
+    unit: Annotated[int | None, typer.Option(help="Only this unit.")] = None,
+    condition: Annotated[
+        list[str] | None, typer.Option(help=f"Trials, repeatable; default {_DEFAULT}.")
+    ] = None,
+    bin_width: Annotated[float, typer.Option("--bin", help="Width of the bins, s.")] = 0.04,
+    start: Annotated[float, typer.Option(help="Start of the window, s.")] = -3.0,
+    stop: Annotated[float, typer.Option(help="End of the window, s.")] = 3.0,
+    event: Annotated[str, typer.Option(help="Trial event or align type at time 0.")] = "go",
+    png: Annotated[Path | None, typer.Option(help="Draw raster and PSTH of one unit.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per bin.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show the PSTHs of a session's units: trials and rates by unit and condition."""
+    if csv and json:
+        raise typer.BadParameter("choose one of --csv and --json")
+    if png is not None and (insertion is None or unit is None):
+        raise typer.BadParameter("a figure shows one unit: give --insertion and --unit")
+    state = state_of(context, json=json)
+    lake = state.lake()
+    subject_id = find_subject(lake, subject)
+    if png is not None:
+        draw(lake, (subject_id, session, insertion, unit), png)
+        state.output.note(f"wrote {png}")
+        return
+    window = {"bin": bin_width, "start": start, "stop": stop, "event": event}
+    rows = _rows(lake, (subject_id, session, insertion, unit), condition or [_DEFAULT], window)
+    if csv:
+        write_csv(rows.columns, [rows.to_dicts()])
+    else:
+        _show(state.output, rows)
+
+
+def find_subject(lake: Any, name: str) -> int:
+    """Return the subject_id of an animal from that or its h2o.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such animal; the message names those there are.
+    """
+    from maplake.errors import NotFoundError
+    from maplake.query.sqltext import literal
+
+    query = "SELECT subject_id, water_restriction_number AS h2o FROM lab.water_restriction"
+    wanted = literal(name.lower())
+    same = f"lower(h2o) = {wanted} OR subject_id::VARCHAR = {wanted}"
+    found = lake.sql(f"SELECT * FROM ({query}) WHERE {same} ORDER BY lower(h2o) <> {wanted}")
+    for row in found.pl().to_dicts():
+        return int(row["subject_id"])
+    known = [f"{r['h2o']} ({r['subject_id']})" for r in lake.sql(query).pl().to_dicts()[:10]]
+    raise NotFoundError(
+        f"there is no animal {name!r}", hint=f"Known are {', '.join(sorted(known))}."
+    )
+
+
+def draw(lake: Any, key: tuple[int, int, int | None, int | None], file: Path) -> None:
+    """Write a figure of one unit: raster and PSTH, contra and ipsi.
+
+    Raises
+    ------
+    QueryError
+        If the file cannot be written.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from maplake.plots.psth import raster_and_psth
+
+    from maplake.errors import QueryError
+
+    figure = _figure(raster_and_psth(lake, *key))
+    try:
+        figure.savefig(file, dpi=150)
+    except (OSError, ValueError) as error:  # ValueError: a suffix that is no format
+        raise QueryError(f"the figure cannot be written: {error}", file=file) from None
+
+
+def _figure(axes: Any) -> Any:
+    first = axes.flat[0] if hasattr(axes, "flat") else axes
+    first = first[0] if isinstance(first, (list, tuple)) else first
+    return getattr(first, "figure", first)
+
+
+def _rows(
+    lake: Any,
+    key: tuple[int, int, int | None, int | None],
+    conditions: list[str],
+    window: dict[str, Any],
+) -> Any:
+    import polars as pl
+
+    subject_id, session, insertion, unit = key
+    frames = []
+    for name in conditions:
+        result = lake.psth(
+            subject_id, session, insertion_number=insertion, unit=unit, condition=name, **window
+        )
+        frame = result.to_polars()
+        if "trial_condition_name" not in frame.columns:
+            frame = frame.with_columns(pl.lit(name).alias("trial_condition_name"))
+        frames.append(frame)
+    return pl.concat(frames, how="vertical_relaxed")
+
+
+def _show(output: Output, rows: Any) -> None:
+    import polars as pl
+
+    keys = [name for name in _KEY if name in rows.columns]
+    grouped = rows.sort([*keys, "time"]).group_by([*keys, "trial_count"], maintain_order=True)
+    if output.json:
+        output.document(grouped.agg("time", "rate").to_dicts())
+        return
+    peak = pl.col("rate").arg_max()
+    summary = grouped.agg(
+        pl.col("rate").mean().alias("mean (Hz)"),
+        pl.col("rate").max().alias("peak (Hz)"),
+        pl.col("time").get(peak).alias("peak at (s)"),
+    )
+    output.table(summary.to_dicts(), summary.columns)
