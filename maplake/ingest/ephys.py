@@ -175,7 +175,8 @@ def _electrodes(
             expected=f"1 to {len(electrode)}",
             hint="Are the sorting and the metadata of the same recording?",
         )
-    return np.asarray(electrode, np.int32)[channel - 1]
+    sites: NDArray[np.int32] = np.asarray(electrode, np.int32)[channel - 1]
+    return sites
 
 
 def _by_unit(

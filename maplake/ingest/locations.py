@@ -210,7 +210,10 @@ def _commit(layout: Layout, run: str, name: str, rows: Mapping[_Place, Insertion
         new = SourceState(
             *key,
             IN,
-            **place.partition,
+            None,
+            place.subject_id,
+            place.session,
+            place.insertion_number,
             reader=_SHEETS,
             reader_version=1,
             fingerprint=_fingerprint(row, place),

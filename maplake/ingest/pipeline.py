@@ -246,9 +246,14 @@ def _outside(
     item: Item, status: str, reason: str | None, session: SessionPlan | None = None
 ) -> SourceState:
     source = item.source
-    place = session.partition if session else {}
     return SourceState(
-        source.kind, source.name, status, reason, insertion_number=source.insertion_number, **place
+        source.kind,
+        source.name,
+        status,
+        reason,
+        session.subject_id if session else None,
+        session.session if session else None,
+        source.insertion_number,
     )
 
 

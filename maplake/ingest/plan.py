@@ -201,11 +201,11 @@ def _place_ephys(plan: Plan, sessions: Mapping[str, SessionPlan], config: Config
     found = sources.ephys_sources(config)
     plan.others += [Item(source, SKIPPED, reason) for source, reason in found.skipped]
     for source in found.sources:
-        session, reason = _session_of(source, by_day.get((source.h2o, source.day), []))
-        if session is None:
+        place, reason = _session_of(source, by_day.get((source.h2o, source.day), []))
+        if place is None:
             plan.others.append(Item(source, WAITING, reason))
         else:
-            session.items.append(Item(source, PLANNED))
+            place.items.append(Item(source, PLANNED))
 
 
 def _session_of(

@@ -37,8 +37,6 @@ _INSERTION_COLUMNS = (SUBJECT_ID, SESSION, INSERTION)
 UNIT_COLUMNS = (*_INSERTION_COLUMNS, METHOD, UNIT)
 UNIT_KEY = (*INSERTION_KEY, "clustering_method", "unit")
 TO_UNIT = Ref(UNIT_KEY, "ephys.unit")
-_INSERTION_STORE = {"store": Store.INSERTION, "kind": "ephys"}
-_LOCATION_STORE = {"store": Store.INSERTION, "kind": "insertion_location"}
 
 
 def _metric(name: str, comment: str, unit: str = "") -> Column:
@@ -65,7 +63,8 @@ TABLES = (
             Ref(("probe",), "lab.probe"),
             Ref(("probe_type", "electrode_config_name"), "lab.electrode_config"),
         ),
-        **_INSERTION_STORE,
+        store=Store.INSERTION,
+        kind="ephys",
     ),
     Table(
         "ephys",
@@ -83,7 +82,8 @@ TABLES = (
         ),
         key=INSERTION_KEY,
         refs=(TO_INSERTION, Ref(("skull_reference",), "lab.skull_reference")),
-        **_LOCATION_STORE,
+        store=Store.INSERTION,
+        kind="insertion_location",
     ),
     Table(
         "ephys",
@@ -96,7 +96,8 @@ TABLES = (
         ),
         key=(*INSERTION_KEY, "brain_area", "hemisphere"),
         refs=(TO_INSERTION, Ref(("brain_area",), "lab.brain_area")),
-        **_LOCATION_STORE,
+        store=Store.INSERTION,
+        kind="insertion_location",
     ),
     Table(
         "ephys",
@@ -105,7 +106,8 @@ TABLES = (
         (*_INSERTION_COLUMNS, Column("insertion_note", TEXT, "the remark")),
         key=INSERTION_KEY,
         refs=(TO_INSERTION,),
-        **_LOCATION_STORE,
+        store=Store.INSERTION,
+        kind="insertion_location",
     ),
     Table(
         "ephys",
@@ -119,7 +121,8 @@ TABLES = (
         ),
         key=INSERTION_KEY,
         refs=(TO_INSERTION,),
-        **_LOCATION_STORE,
+        store=Store.INSERTION,
+        kind="insertion_location",
     ),
     Table(
         "ephys",
@@ -138,7 +141,8 @@ TABLES = (
         ),
         key=(*INSERTION_KEY, "good_period_start"),
         refs=(TO_INSERTION,),
-        **_LOCATION_STORE,
+        store=Store.INSERTION,
+        kind="insertion_location",
     ),
     Table(
         "ephys",
@@ -147,7 +151,8 @@ TABLES = (
         (*_INSERTION_COLUMNS, TRIAL),
         key=(*INSERTION_KEY, "trial"),
         refs=(TO_INSERTION, Ref(TRIAL_KEY, "experiment.session_trial")),
-        **_LOCATION_STORE,
+        store=Store.INSERTION,
+        kind="insertion_location",
     ),
     Table(
         "ephys",
@@ -165,7 +170,8 @@ TABLES = (
         ),
         key=(*INSERTION_KEY, "trial"),
         refs=(TO_INSERTION, Ref(TRIAL_KEY, "experiment.session_trial")),
-        **_INSERTION_STORE,
+        store=Store.INSERTION,
+        kind="ephys",
     ),
     Table(
         "ephys",
@@ -202,7 +208,8 @@ TABLES = (
             ),
         ),
         unique=(("unit_uid",),),
-        **_INSERTION_STORE,
+        store=Store.INSERTION,
+        kind="ephys",
     ),
     Table(
         "ephys",
@@ -211,7 +218,8 @@ TABLES = (
         (*UNIT_COLUMNS, Column("waveform", REALS, "mean waveform, one value per sample", "uV")),
         key=UNIT_KEY,
         refs=(TO_UNIT,),
-        **_INSERTION_STORE,
+        store=Store.INSERTION,
+        kind="ephys",
     ),
     Table(
         "ephys",
@@ -229,7 +237,8 @@ TABLES = (
         refs=(TO_UNIT, Ref((*INSERTION_KEY, "trial"), "ephys.ephys_trial")),
         encodings={"spike_sample": "DELTA_BINARY_PACKED"},
         computed=(Column("spike_time", REAL, "time from the first recorded trial", "s"),),
-        **_INSERTION_STORE,
+        store=Store.INSERTION,
+        kind="ephys",
     ),
     Table(
         "ephys",
@@ -274,7 +283,8 @@ TABLES = (
         ),
         key=(*INSERTION_KEY, "clustering_method"),
         refs=(TO_INSERTION,),
-        **_INSERTION_STORE,
+        store=Store.INSERTION,
+        kind="ephys",
     ),
     Table(
         "ephys",
@@ -287,7 +297,8 @@ TABLES = (
         ),
         key=(*UNIT_KEY, "note_source"),
         refs=(TO_UNIT,),
-        **_INSERTION_STORE,
+        store=Store.INSERTION,
+        kind="ephys",
     ),
     Table(
         "ephys",
@@ -296,7 +307,8 @@ TABLES = (
         (*UNIT_COLUMNS, Column("noise", LABEL, "unit or noise", values=("good", "noise"))),
         key=UNIT_KEY,
         refs=(TO_UNIT,),
-        **_INSERTION_STORE,
+        store=Store.INSERTION,
+        kind="ephys",
     ),
     Table(
         "ephys",
@@ -320,7 +332,8 @@ TABLES = (
         ),
         key=(*UNIT_KEY, "epoch_name_quality_metrics"),
         refs=(TO_UNIT,),
-        **_INSERTION_STORE,
+        store=Store.INSERTION,
+        kind="ephys",
     ),
     Table(
         "ephys",
@@ -340,7 +353,8 @@ TABLES = (
         ),
         key=(*UNIT_KEY, "epoch_name_waveform_metrics"),
         refs=(TO_UNIT,),
-        **_INSERTION_STORE,
+        store=Store.INSERTION,
+        kind="ephys",
     ),
     Table(
         "ephys",

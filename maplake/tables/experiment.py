@@ -59,7 +59,6 @@ TRIAL_NOTE_TYPES = (
 
 _PHOTO_STIM = Column("photo_stim", INT, "photostimulation protocol number")
 _TO_PHOTOSTIM = Ref((*SESSION_KEY, "photo_stim"), "experiment.photostim")
-_EVENT_TYPE = {"values": TRIAL_EVENT_TYPES}
 
 TABLES = (
     Table(
@@ -146,7 +145,7 @@ TABLES = (
             SESSION,
             TRIAL,
             Column("trial_event_id", INT, "number within the trial, from 0"),
-            Column("trial_event_type", LABEL, "kind of event", **_EVENT_TYPE),
+            Column("trial_event_type", LABEL, "kind of event", values=TRIAL_EVENT_TYPES),
             Column("trial_event_time", REAL, "onset, from trial start", "s"),
             Column("duration", REAL, "duration", "s"),
         ),
@@ -275,9 +274,9 @@ TABLES = (
         "named spans of a trial between two of its events",
         (
             Column("period", TEXT, "name"),
-            Column("start_event_type", TEXT, "event at which it starts", **_EVENT_TYPE),
+            Column("start_event_type", TEXT, "event at which it starts", values=TRIAL_EVENT_TYPES),
             Column("start_time_shift", REAL, "added to that event's time", "s"),
-            Column("end_event_type", TEXT, "event at which it ends", **_EVENT_TYPE),
+            Column("end_event_type", TEXT, "event at which it ends", values=TRIAL_EVENT_TYPES),
             Column("end_time_shift", REAL, "added to that event's time", "s"),
         ),
         key=("period",),

@@ -29,16 +29,16 @@ _CLEAN = "early_lick = 'no early' AND NOT auto_water AND NOT free_water"
 
 def _published() -> tuple[tuple[str, str, str], ...]:
     """Build the 17 conditions of the MAP pipeline: name, predicate, description."""
-    rows = []
+    rows: list[tuple[str, str, str]] = []
     for name in ("hit", "left_hit", "right_hit", "left_miss", "right_miss"):
-        *side, outcome = name.split("_")
+        *sides, outcome = name.split("_")
         predicate = f"{_AUDIO} AND {_CLEAN} AND outcome = '{outcome}'"
-        predicate += f" AND trial_instruction = '{side[0]}'" if side else ""
+        predicate += f" AND trial_instruction = '{sides[0]}'" if sides else ""
         rows.append(
             (
                 f"good_noearlylick_{name}",
                 f"{predicate} AND NOT photostim",
-                " ".join([*side, outcome, "without photostimulation"]),
+                " ".join([*sides, outcome, "without photostimulation"]),
             )
         )
     for where in ("", "left", "right", "both"):

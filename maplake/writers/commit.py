@@ -87,7 +87,7 @@ class Stage:
         place = self.path(target)
         parquet.write(table, checked, place)
         self._record(target, place, checked.num_rows)
-        return checked.num_rows
+        return int(checked.num_rows)
 
     def json(self, target: PurePosixPath, value: Any) -> None:
         """Stage a JSON file."""
