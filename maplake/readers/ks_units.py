@@ -162,7 +162,9 @@ def _from_templates(
     waveform = np.full((len(peak), channels.recorded, samples), np.nan, dtype=np.float32)
     height = np.empty(len(peak))
     for unit, (number, factor) in enumerate(zip(template.tolist(), scale, strict=True)):
-        counts = templates.dense(number) @ unwhiten * factor
+        whitened = templates.dense(number)
+        local = whitened.any(axis=0)  # a template spans few of the channels
+        counts = whitened[:, local] @ unwhiten[local] * factor
         height[unit] = np.ptp(counts[:, peak[unit]])
         waveform[unit, channels.map] = (counts * uv).T
     return Properties(peak, height * uv[peak], _ratio(height, noise[peak]), waveform)

@@ -23,7 +23,7 @@ from maplake.errors import (
     UnreadableFileError,
 )
 
-__all__ = ["NpyHeader", "first_features", "load", "load_flat", "load_whole", "read_header"]
+__all__ = ["NpyHeader", "fill", "first_features", "load", "load_flat", "load_whole", "read_header"]
 
 _SMALL = 2**20  # bytes; below, a copy is cheaper than a memory map
 _HEADERS = {
@@ -238,7 +238,7 @@ def first_features(
             file.seek(header.offset)
             for start in range(0, count, rows):
                 piece = buffer[: min(rows, count - start)]
-                _fill(file, piece, header.path)
+                fill(file, piece, header.path)
                 yield start, piece[:, 0, :] if channels_last else piece[:, :, 0]
             return
         step = count * (second if channels_last else 1) * item
@@ -247,12 +247,12 @@ def first_features(
             stop = min(rows, count - start)
             for channel in range(channels):
                 file.seek(header.offset + channel * step + start * item)
-                _fill(file, block[channel, :stop], header.path)
+                fill(file, block[channel, :stop], header.path)
             yield start, block[:, :stop].T
 
 
-def _fill(file: BinaryIO, array: NDArray[Any], path: Path) -> None:
-    """Read as many bytes as the contiguous ``array`` has."""
+def fill(file: BinaryIO, array: NDArray[Any], path: Path) -> None:
+    """Read as many bytes as the contiguous ``array`` has; CorruptFileError if there are fewer."""
     view = memoryview(array.data).cast("B")
     done = 0
     while done < len(view):

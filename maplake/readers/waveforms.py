@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,28 +196,46 @@ def raw_waveforms(
     UnreadableFileError, CorruptFileError
         If the recording cannot be read or is empty.
     """
-    data = _open_raw(path, saved_channels)
     before, length = window
-    steps = np.arange(length) - before
-    for unit, peak, samples in spikes:
-        inside = samples[(samples >= before) & (samples <= len(data) - length + before)]
-        if len(inside) > MAX_SPIKES:
-            choice = np.random.default_rng(unit).choice(len(inside), MAX_SPIKES, replace=False)
-            inside = inside[np.sort(choice)]
-        if not len(inside):
-            yield None
-            continue
-        cut = data[inside[:, None] + steps][:, :, :channels]
-        mean = cut.mean(axis=0, dtype=np.float64)
-        noise = float((cut[:, :, peak] - mean[:, peak]).std())
-        yield RawWaveforms(mean, noise)
-
-
-def _open_raw(path: Path, saved_channels: int) -> NDArray[np.int16]:
     try:
         rows = path.stat().st_size // (2 * saved_channels)
         if not rows:
             raise CorruptFileError("the recording is empty", file=path)
-        return np.memmap(path, dtype="<i2", mode="r", shape=(rows, saved_channels))
+        with path.open("rb", buffering=0) as file:
+            for unit, peak, samples in spikes:
+                start = _choose(unit, samples - before, rows - length)
+                yield _average(path, file, start, (length, saved_channels), peak, channels)
     except OSError as error:
         raise UnreadableFileError(f"cannot be read: {error.strerror}", file=path) from error
+
+
+def _choose(unit: int, start: NDArray[np.int64], last: int) -> NDArray[np.int64]:
+    """Return which windows to use: at most 500 of those inside the recording, sorted."""
+    inside = start[(start >= 0) & (start <= last)]
+    if len(inside) <= MAX_SPIKES:
+        return inside
+    choice = np.random.default_rng(unit).choice(len(inside), MAX_SPIKES, replace=False)
+    return inside[np.sort(choice)]
+
+
+def _average(
+    path: Path,
+    file: BinaryIO,
+    start: NDArray[np.int64],
+    shape: tuple[int, int],
+    peak: int,
+    channels: int,
+) -> RawWaveforms | None:
+    if not len(start):
+        return None
+    # A read per window: random access through a memory map would read ahead far more than that.
+    piece = np.empty(shape, dtype="<i2")
+    total = np.zeros(shape, dtype=np.int32)  # 500 counts of 16 bits fit
+    on_peak = np.empty((len(start), shape[0]))
+    for number, sample in enumerate(start.tolist()):
+        file.seek(sample * 2 * shape[1])
+        npy.fill(file, piece, path)
+        total += piece
+        on_peak[number] = piece[:, peak]
+    mean = total[:, :channels] / len(start)
+    return RawWaveforms(mean, float((on_peak - mean[:, peak]).std()))
