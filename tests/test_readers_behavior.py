@@ -647,6 +647,37 @@ def test_sessions_read_identically_from_both_versions(tmp_path):
     assert old == new
 
 
+def test_compression_changes_nothing(tmp_path):
+    plain_file = matlab.load(write_v5(tmp_path / "v.mat", {"v": VALUES}))
+    savemat(tmp_path / "v.mat", {"v": matfiles._to_v5(VALUES)}, do_compression=True)
+    assert same(matlab.load(tmp_path / "v.mat"), plain_file)
+
+
+def test_real_files_read_as_scipy_reads_them():
+    root = os.environ.get("MAPLAKE_TEST_DATA")
+    if not root:
+        pytest.skip("MAPLAKE_TEST_DATA is not set: no real files")
+    path = Path(root) / "real/bpod_mat/w2t-bkin/session_file01.mat"
+    ours = matlab.load(path)["SessionData"]
+    theirs = loadmat(path, mat_dtype=True)["SessionData"][0, 0]
+    assert list(ours) == list(theirs.dtype.names)
+    assert same(ours["TrialStartTimestamp"], theirs["TrialStartTimestamp"])
+    states = theirs["RawEvents"][0, 0]["Trial"][0, 1]["States"][0, 0]
+    for name in states.dtype.names:
+        found = ours["RawEvents"]["Trial"][1]["States"][name]
+        np.testing.assert_array_equal(found, states[0, 0][name])
+
+
+def test_cell_that_claims_more_than_it_holds(tmp_path):
+    path = write_v5(tmp_path / "v.mat", {"v": ["a", "b"]})
+    content = bytearray(path.read_bytes())
+    at = content.index(np.array([1, 2], "<i4").tobytes())
+    content[at : at + 8] = np.array([2**15, 2**15], "<i4").tobytes()
+    path.write_bytes(content)
+    with pytest.raises(CorruptFileError, match="claims 1073741824 items"):
+        matlab.load(path)
+
+
 def test_only_named_fields_are_read(tmp_path, write):
     path = write(tmp_path / "v.mat", {"v": VALUES, "w": 1.0})
     assert matlab.load(path, only={"v", "struct", "x"}) == {"v": {"struct": {"x": "y"}}}

@@ -17,20 +17,17 @@ the caller knows, and says so by :func:`vector`, :func:`rows`, :func:`texts`, :f
 
 Why not pymatreader: it squeezes on loading, so a session with one trial comes as another nesting
 of types than one with two (a struct array as a dict of lists, a cell as its content), v5 and v7.3
-differ in the types of numbers, and damaged variables become warnings.
+differ in the types of numbers, damaged variables become warnings, and on some damaged files the
+scipy below it ends the process (see :mod:`maplake.readers.matlab5`).
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Container
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatlabFunction, MatlabObject, MatlabOpaque
 
 from maplake.errors import (
     CorruptFileError,
@@ -40,6 +37,7 @@ from maplake.errors import (
     SourceError,
     UnreadableFileError,
 )
+from maplake.readers.matlab5 import read_v5
 from maplake.readers.matlab73 import read_v73
 
 __all__ = [
@@ -56,7 +54,6 @@ __all__ = [
 
 _HEADER = 128
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_UNREAD = (MatlabFunction, MatlabObject, MatlabOpaque)
 
 
 def load(path: Path, only: Container[str] | None = None) -> dict[str, Any]:
@@ -91,11 +88,11 @@ def load(path: Path, only: Container[str] | None = None) -> dict[str, Any]:
     try:
         if version == "7.3":
             return read_v73(path, only)
-        return _read_v5(path, only)
+        return read_v5(_bytes(path), only)
     except SourceError:
         raise
     except Exception as error:
-        # scipy and h5py raise nearly anything on damaged bytes (struct, zlib, key, type, memory).
+        # Damaged bytes raise nearly anything: struct, zlib, key, type, memory, recursion, h5py.
         raise CorruptFileError(
             f"the MATLAB {version} file is truncated or damaged ({type(error).__name__}: {error})",
             file=path,
@@ -132,41 +129,6 @@ def _bytes(path: Path, count: int = -1, at: int = 0) -> bytes:
         raise UnreadableFileError(
             f"the file cannot be read: {error.strerror or error}", file=path
         ) from error
-
-
-def _read_v5(path: Path, only: Container[str] | None) -> dict[str, Any]:
-    content = BytesIO(_bytes(path))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # scipy warns of a variable that it cannot read and goes on with a text in its place.
-        warnings.filterwarnings("error", message="Unreadable variable")
-        found = loadmat(content, squeeze_me=False, mat_dtype=True, chars_as_strings=True)
-    return {
-        name: _canonical(value, only)
-        for name, value in found.items()
-        if not name.startswith("__") and (only is None or name in only)
-    }
-
-
-def _canonical(value: Any, only: Container[str] | None) -> Any:
-    if isinstance(value, _UNREAD) or not isinstance(value, np.ndarray):
-        return None
-    if value.dtype.names is not None:
-        return _structs_v5(value, only)
-    if value.dtype.kind == "O":
-        return [_canonical(item, only) for item in value.ravel(order="F")]
-    if value.dtype.kind == "U":
-        lines = [str(line) for line in value.ravel(order="F")]
-        return lines if len(lines) > 1 else "".join(lines)
-    return value.astype(value.dtype.newbyteorder("="), copy=False)
-
-
-def _structs_v5(value: np.ndarray[Any, Any], only: Container[str] | None) -> Any:
-    names = [name for name in value.dtype.names or () if only is None or name in only]
-    items = [
-        {name: _canonical(item[name], only) for name in names} for item in value.ravel(order="F")
-    ]
-    return items[0] if len(items) == 1 else items
 
 
 def vector(value: Any, place: str | None = None) -> np.ndarray[Any, Any]:
