@@ -78,5 +78,9 @@ def glob_literal(root: Path, pattern: str) -> str:
                 found=part,
                 hint="Move the lake or rename that folder.",
             )
-    escaped = re.sub(r"[\[*?]", lambda match: f"[{match.group()}]", text)
-    return literal(f"{escaped.rstrip('/')}/{pattern}")
+    return literal(f"{glob_escape(text).rstrip('/')}/{pattern}")
+
+
+def glob_escape(text: str) -> str:
+    """Return a path as a glob pattern that matches it alone."""
+    return re.sub(r"[\[*?]", lambda match: f"[{match.group()}]", text)

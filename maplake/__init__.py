@@ -1,0 +1,67 @@
+"""maplake: recordings of a systems-neuroscience lab as a lake of plain files.
+
+>>> import maplake
+>>> lake = maplake.open("lake")  # doctest: +SKIP
+>>> lake.sql("FROM psth.unit_psth LIMIT 5")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maplake.query.lake import Lake
+
+__all__ = ["Lake", "__version__", "open"]
+
+
+def open(path: str | Path = ".") -> Lake:  # noqa: A001  (maplake.open is the library's front door)
+    """Open the lake in a folder for reading.
+
+    Parameters
+    ----------
+    path
+        The lake's folder, or any folder below it.
+
+    Returns
+    -------
+    The lake; close it or use it in a ``with`` statement.
+
+    Raises
+    ------
+    LakeNotFoundError
+        If there is no lake at or above ``path``.
+    LakeVersionError
+        If it was written by a newer maplake.
+    LakeError
+        If its catalog cannot be read.
+    """
+    from maplake.query.lake import Lake, find_root
+
+    root = find_root(Path(path))
+    _recover(root)
+    return Lake(root)
+
+
+def _recover(root: Path) -> None:
+    """Finish a commit that a crashed writer left decided; the one place where reading may write."""
+    from maplake.writers.commit import recover_if_needed
+
+    recover_if_needed(root)
+
+
+def __getattr__(name: str) -> Any:
+    # Both cost time that `import maplake` should not take.
+    if name == "Lake":
+        from maplake.query.lake import Lake
+
+        return Lake
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("maplake")
+        except PackageNotFoundError:
+            return "0+unknown"
+    raise AttributeError(f"module 'maplake' has no attribute {name!r}")

@@ -1,0 +1,120 @@
+"""DuckDB connections to a lake: in memory, with the catalog attached read-only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maplake.errors import LakeError, QueryError
+from maplake.layout import Layout
+from maplake.query import catalog
+from maplake.query.sqltext import literal
+
+if TYPE_CHECKING:
+    import duckdb
+
+#: What a reader never needs: extensions from the internet.
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
+Stamp = tuple[int, int, int]
+
+
+def connect(root: Path) -> duckdb.DuckDBPyConnection:
+    """Return a new connection in which the lake's schemas are the default ones.
+
+    Raises
+    ------
+    LakeError
+        If the catalog cannot be read.
+    """
+    import duckdb
+
+    con = duckdb.connect(config=_CONFIG)
+    con.execute("SET parquet_metadata_cache = true")
+    attach(con, root)
+    return con
+
+
+def attach(con: duckdb.DuckDBPyConnection, root: Path) -> None:
+    """Attach the lake's catalog; without a usable one, make its views in memory.
+
+    The catalog holds absolute paths: after the folder was moved, or where it is mounted at
+    another place, those are wrong, and views for the place it is at now are made instead.
+    """
+    import duckdb
+
+    settings = catalog.read_settings(root)
+    path = Layout(root).catalog
+    usable = settings is not None and settings.root == str(root.resolve()) and path.exists()
+    con.execute("USE memory.main")
+    con.execute("DETACH DATABASE IF EXISTS lake")
+    try:
+        if usable:
+            con.execute(f"ATTACH {literal(str(path))} AS lake (READ_ONLY)")
+            con.execute("USE lake")
+            return
+        con.execute("ATTACH ':memory:' AS lake")
+    except duckdb.Error as error:
+        raise LakeError(
+            f"the catalog cannot be opened: {error}", file=path,
+            hint="Run `maplake catalog` to write it anew.",
+        ) from error
+    con.execute("USE lake")
+    catalog.run(con, catalog.in_memory(root, settings))
+
+
+class Connection:
+    """A connection that follows the catalog when a writer replaces it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._con: duckdb.DuckDBPyConnection | None = None
+        self._stamp: Stamp | None = None
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """What changes whenever the catalog is replaced."""
+        return file_stamp(Layout(self._root).catalog)
+
+    def get(self) -> duckdb.DuckDBPyConnection:
+        """Return the connection, attached to the catalog as it is now."""
+        stamp = self.stamp
+        if self._con is None:
+            self._con = connect(self._root)
+        elif stamp != self._stamp:
+            attach(self._con, self._root)
+        self._stamp = stamp
+        return self._con
+
+    def sql(self, query: str, params: Any = None) -> duckdb.DuckDBPyRelation:
+        """Return a relation.
+
+        Raises
+        ------
+        QueryError
+            With DuckDB's message.
+        """
+        import duckdb
+
+        try:
+            return self.get().sql(query, params=params)
+        except duckdb.Error as error:
+            raise QueryError(str(error)) from error
+
+    def close(self) -> None:
+        """Close the connection; the next query opens another."""
+        if self._con is not None:
+            self._con.close()
+        self._con = None
+
+
+def file_stamp(path: Path) -> Stamp | None:
+    """Return what changes when a file is replaced, or None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,47 @@
+"""The lake's tables as polars frames."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from maplake.layout import relative_glob
+from maplake.query.views import has_files
+from maplake.tables import Column, Table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def scan(root: Path, table: Table) -> pl.LazyFrame:
+    """Return a stored table, its columns in the declaration's order.
+
+    Filters on subject_id, session and insertion_number leave out files unread.
+    """
+    import polars as pl
+
+    schema = {c.name: dtype(c) for c in table.columns}
+    if not has_files(root, table):
+        return pl.LazyFrame(schema=schema)
+    hive = {name: schema[name] for name in table.partition}
+    found = pl.scan_parquet(
+        f"{glob.escape(root.resolve().as_posix())}/{relative_glob(table)}",
+        hive_partitioning=bool(hive),
+        hive_schema=hive or None,
+    )
+    labels = [c.name for c in table.columns if pa.types.is_dictionary(c.type)]
+    return found.select(list(schema)).with_columns(pl.col(labels).cast(pl.String))
+
+
+def dtype(column: Column) -> Any:
+    """Return the polars type of a column."""
+    import polars as pl
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    empty = pl.from_arrow(pa.table({"x": pa.array([], kind)}))
+    return empty.schema["x"] if isinstance(empty, pl.DataFrame) else pl.Null

@@ -1,0 +1,271 @@
+"""``maplake.open(path)``: the lake from Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, overload
+
+from maplake.errors import IntegrityError, LakeNotFoundError, LakeVersionError
+from maplake.layout import FORMAT_VERSION, Layout
+from maplake.query.activity import Psth, Rasters, frame, psth
+from maplake.query.connection import Connection, connect
+from maplake.query.frames import scan
+from maplake.query.overview import as_html, as_text, overview
+from maplake.query.spikes import Spikes, open_spikes
+from maplake.query.sqltext import full_identifier
+from maplake.tables import get
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
+
+
+def find_root(path: Path) -> Path:
+    """Return the lake's folder: ``path`` or the nearest folder above it that is one.
+
+    Raises
+    ------
+    LakeNotFoundError
+        If there is none.
+    """
+    start = path.expanduser().resolve()
+    for folder in (start, *start.parents):
+        if Layout(folder).format_file.is_file():
+            return folder
+    raise LakeNotFoundError(
+        "there is no lake here", file=path,
+        hint="Give the folder that lake.toml names as root; `maplake init` makes a new lake.",
+    )
+
+
+class Lake:
+    """A lake, open for reading.
+
+    Made by :func:`maplake.open`. Queries of one Lake run one at a time; other threads take a
+    connection of their own from :meth:`connect`.
+
+    Parameters
+    ----------
+    root
+        The lake's folder.
+
+    Raises
+    ------
+    LakeVersionError
+        If the lake was written by a newer maplake.
+    IntegrityError
+        If its version cannot be read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        _check_version(root)
+        self.root = root
+        self._con = Connection(root)
+        self._rasters = Rasters(root, self._con)
+
+    def sql(
+        self, query: str, params: Sequence[Any] | dict[str, Any] | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """Run SQL over the lake's views and macros.
+
+        Parameters
+        ----------
+        query
+            SQL, with ``?`` or ``$name`` where values go.
+        params
+            The values: a list or a dictionary.
+
+        Returns
+        -------
+        A DuckDB relation: ``.pl()`` gives polars, ``.to_arrow_table()`` Arrow, ``.df()`` pandas.
+
+        Raises
+        ------
+        QueryError
+            With DuckDB's message.
+        """
+        return self._con.sql(query, params)
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a new DuckDB connection with the lake's schemas; the caller closes it."""
+        return connect(self.root)
+
+    def table(self, name: str) -> pl.LazyFrame:
+        """Return a table or view as a polars LazyFrame.
+
+        Parameters
+        ----------
+        name
+            ``schema.table``.
+
+        Returns
+        -------
+        Its columns in the order of the declaration; filters on subject_id, session and
+        insertion_number leave out files unread.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such table.
+        """
+        table = get(name)
+        if table.store.on_disk and not table.computed:
+            return scan(self.root, table)
+        return self.sql(f"FROM {full_identifier(table.full_name)}").pl(lazy=True)
+
+    def tables(self) -> pl.DataFrame:
+        """Return an overview: table, rows (null for views), comment."""
+        return overview(self.root)
+
+    def sessions(self) -> pl.DataFrame:
+        """Return a row per session: what it is, its trials, probes and units."""
+        return frame(self._con, _SESSIONS)
+
+    def spikes(
+        self, subject_id: int, session: int, insertion_number: int, unit: int | None = None,
+        clustering_method: str | None = None,
+    ) -> Spikes:
+        """Return all spikes of a clustering, or of one unit, read when asked for.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such clustering or unit, or several and none is named.
+        """
+        return open_spikes(
+            self.root, subject_id, session, insertion_number, unit, clustering_method
+        )
+
+    @overload
+    def psth(self, subject_id: int, session: int, insertion_number: int | None = ...,
+             unit: int | None = ..., condition: str = ..., **options: Any) -> Psth: ...
+
+    @overload
+    def psth(self, subject_id: int, session: int, insertion_number: int | None = ...,
+             unit: int | None = ..., *, condition: Sequence[str],
+             **options: Any) -> dict[str, Psth]: ...
+
+    def psth(
+        self, subject_id: int, session: int, insertion_number: int | None = None,
+        unit: int | None = None, condition: str | Sequence[str] = "good_noearlylick_hit", *,
+        bin: float = 0.04, start: float = -3.0, stop: float = 3.0, event: str = "go",  # noqa: A002
+        occurrence: str = "last", clustering_method: str | None = None, all_units: bool = False,
+    ) -> Psth | dict[str, Psth]:
+        """Compute PSTHs of a session's units, a probe's, or one.
+
+        Parameters
+        ----------
+        subject_id, session, insertion_number, unit, clustering_method
+            Whose; None = all.
+        condition
+            Name of a trial condition, or several.
+        bin, start, stop
+            Width of the bins and window around the event (s).
+        event
+            A trial event (the trial's own spikes) or an align type (neighbouring trials, too).
+        occurrence
+            ``last`` or ``first``, where an event happens several times in a trial.
+        all_units
+            Whether to keep units of quality ``all``.
+
+        Returns
+        -------
+        One :class:`Psth`, or one per condition by name.
+
+        Raises
+        ------
+        NotFoundError
+            If there are no such units.
+        QueryError
+            If there is no such condition or event.
+        """
+        keys = {
+            "subject_id": subject_id, "session": session, "insertion_number": insertion_number,
+            "clustering_method": clustering_method, "unit": unit,
+        }
+        options = {
+            "bin": float(bin), "start": float(start), "stop": float(stop), "event": event,
+            "occurrence": occurrence, "all_units": all_units,
+        }
+        if isinstance(condition, str):
+            return psth(self._con, keys, condition, options)
+        return {name: psth(self._con, keys, name, options) for name in condition}
+
+    def raster(
+        self, subject_id: int, session: int, insertion_number: int, unit: int,
+        condition: str = "good_noearlylick_hit", *, start: float = -3.0, stop: float = 3.0,
+        event: str = "go", occurrence: str = "last", clustering_method: str | None = None,
+    ) -> pl.DataFrame:
+        """Return the spikes of one unit around an event.
+
+        Returns
+        -------
+        Rows of trial and spike_time (s from the event, start to stop), sorted.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such unit, or several clusterings have it and none is named.
+        QueryError
+            If there is no such condition or event.
+        """
+        keys = {
+            "subject_id": int(subject_id), "session": int(session),
+            "insertion_number": int(insertion_number), "clustering_method": clustering_method,
+            "unit": int(unit),
+        }
+        options = {
+            "start": float(start), "stop": float(stop), "event": event, "occurrence": occurrence,
+        }
+        return self._rasters.raster(keys, condition, options)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._con.close()
+
+    def __enter__(self) -> Lake:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return as_text(self.root, self.sessions())
+
+    def _repr_html_(self) -> str:
+        return as_html(self.root, self.sessions())
+
+
+_SESSIONS = """
+SELECT s.subject_id, s.session, w.water_restriction_number AS h2o, s.session_datetime, s.task,
+    s.trial_count, coalesce(i.probes, 0) AS probes, coalesce(u.units, 0) AS units
+FROM experiment.session AS s
+LEFT JOIN lab.water_restriction AS w USING (subject_id)
+LEFT JOIN (SELECT subject_id, session, count(*) AS probes FROM ephys.probe_insertion GROUP BY ALL)
+    AS i USING (subject_id, session)
+LEFT JOIN (SELECT subject_id, session, count(*) AS units FROM ephys.unit GROUP BY ALL)
+    AS u USING (subject_id, session)
+ORDER BY s.subject_id, s.session
+"""
+
+
+def _check_version(root: Path) -> None:
+    file = Layout(root).format_file
+    try:
+        found = int(json.loads(file.read_bytes())["format_version"])
+    except FileNotFoundError as error:
+        raise LakeNotFoundError("there is no lake here", file=root) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError("the lake's version cannot be read", file=file) from error
+    if found > FORMAT_VERSION:
+        raise LakeVersionError(
+            "the lake was written by a newer maplake", file=root, found=f"format {found}",
+            expected=f"format {FORMAT_VERSION} or older",
+            hint="Update maplake: pip install --upgrade maplake.",
+        )
