@@ -16,7 +16,7 @@ from .state import JsonOption, state_of
 
 _MARK = ".maplake-demo"
 _FIGURE = "psth.png"
-#: What a demo leaves, and what the next one there replaces; anything else is kept.
+#: What a demo leaves, and what the next one there may replace.
 _OURS = (
     *("behavior", "ephys", "lake", "animals.csv", "insertions.csv", "lake.toml"),
     *(_FIGURE, _MARK),
@@ -42,7 +42,7 @@ WITH side AS (
 SELECT w.water_restriction_number AS h2o, side.*
 FROM side LEFT JOIN lab.water_restriction AS w USING (subject_id)
 WHERE l IS NOT NULL AND r IS NOT NULL
-ORDER BY abs(l - r) / sqrt(l + r + 1) DESC, ALL LIMIT 1
+ORDER BY abs(l - r) / sqrt(l + r + 1) DESC, subject_id, session, insertion_number, unit LIMIT 1
 """
 
 
@@ -87,14 +87,14 @@ def _prepare(folder: Path) -> None:
     from maplake.errors import MaplakeError
 
     try:
-        if (folder / _MARK).exists():
-            for name in _OURS:
-                _remove(folder / name)
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        there = {path.name for path in folder.iterdir()}
+        if there and (_MARK not in there or there - set(_OURS)):
             raise MaplakeError(
                 "the folder holds other things than a demo", file=folder, hint="Name another one."
             )
+        for name in there - {_MARK}:  # the mark stays, should this be interrupted
+            _remove(folder / name)
         (folder / _MARK).write_text("Made by `maplake demo`.\n", encoding="utf-8")
     except OSError as error:
         raise MaplakeError(f"cannot be written ({error.strerror})", file=folder) from None

@@ -11,7 +11,12 @@ from .output import Output, write_csv
 from .state import JsonOption, state_of
 
 _DEFAULT = "good_noearlylick_hit"
-_KEY = ("insertion_number", "clustering_method", "unit", "trial_condition_name")
+#: Columns that the command line already says.
+_GIVEN = ("subject_id", "session")
+_KEY = (
+    *("subject_id", "session", "insertion_number", "clustering_method", "unit"),
+    "trial_condition_name",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -142,4 +147,4 @@ def _show(output: Output, rows: Any) -> None:
         pl.col("rate").max().alias("peak (Hz)"),
         pl.col("time").get(peak).alias("peak at (s)"),
     )
-    output.table(summary.to_dicts(), summary.columns)
+    output.table(summary.to_dicts(), [n for n in summary.columns if n not in _GIVEN])

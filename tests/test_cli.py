@@ -297,13 +297,14 @@ def lake(monkeypatch):
     connection = duckdb.connect()
     connection.execute(
         "CREATE SCHEMA lab; CREATE TABLE lab.water_restriction AS "
-        "SELECT 432998 AS subject_id, 'dl25' AS water_restriction_number"
+        "SELECT 432998 AS subject_id, 'dl25' AS water_restriction_number; "
+        "CREATE TABLE t AS SELECT range AS t FROM range(3)"
     )
     asked = []
 
     def psth(*args, **kwargs):
         asked.append((args, kwargs))
-        query = "SELECT 7 AS unit, t AS time, t * 2::DOUBLE AS rate, 5 AS trial_count FROM range(3) AS r(t)"
+        query = "SELECT 7 AS unit, t AS time, t * 2::DOUBLE AS rate, 5 AS trial_count FROM t"
         return SimpleNamespace(to_polars=lambda: connection.sql(query).pl())
 
     lake = SimpleNamespace(sql=connection.sql, psth=psth, asked=asked)
@@ -432,6 +433,62 @@ def test_demo_leaves_other_folders_alone(home):
     done = run("demo", "mine")
     assert done.exit_code == 1
     assert [file.name for file in (home / "mine").iterdir()] == ["notes.txt"]
+
+
+@pytest.fixture(scope="module")
+def small_demo(tmp_path_factory):
+    """A small demo, made by the real command in a process of its own."""
+    for name in ("maplake.query.check", "maplake.plots.psth"):
+        pytest.importorskip(name)
+    folder = tmp_path_factory.mktemp("demo") / "lab"
+    done = process(
+        "demo", str(folder), "--trials", "40", "--units", "6", "--json", cwd=folder.parent
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+def test_demo_makes_a_lab(small_demo):
+    folder, facts = small_demo
+    assert (facts["animals"], facts["sessions"], facts["probe insertions"]) == (2, 4, 8)
+    assert facts["trials"] == 160
+    assert facts["problems"] == 0
+    assert facts["spikes"] > 10_000
+    assert (folder / "lake.toml").is_file()
+    assert Path(facts["figure"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_commands_on_the_demo(small_demo, home):
+    folder, facts = small_demo
+    config = ("--config", str(folder / "lake.toml"))
+    assert json.loads(run(*config, "ingest", "--json").stdout)["counts"].keys() == {"unchanged"}
+    assert "failed" not in json.loads(run(*config, "status", "--json").stdout)["counts"]
+    tables = json.loads(run(*config, "tables", "--json").stdout)
+    assert {row["table"]: row["rows"] for row in tables}["ephys.unit"] == facts["units"]
+    assert run(*config, "check").stdout.startswith("no problems")
+    best = facts["best unit"]
+    unit = ("--insertion", str(best["insertion_number"]), "--unit", str(best["unit"]))
+    subject = (best["h2o"], str(best["session"]))
+    rows = json.loads(run(*config, "psth", *subject, *unit, "--json").stdout)
+    assert len(rows) == 1
+    assert len(rows[0]["rate"]) == 149
+    done = run(*config, "psth", *subject, *unit, "--png", "unit.png")
+    assert done.exit_code == 0, done.output
+    assert (home / "unit.png").is_file()
+    assert run(*config, "psth", *subject, *unit, "--png", "unit.nope").exit_code == 1
+
+
+def test_demo_keeps_what_was_added_to_it(small_demo):
+    folder, _ = small_demo
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    assert run("demo", str(folder)).exit_code == 1
+    assert (folder / "notes.txt").is_file()
+    assert (folder / "lake.toml").is_file()
+
+
+def test_erd():
+    pytest.importorskip("maplake.query.erd")
+    assert run("erd").stdout.startswith("erDiagram")
 
 
 # ------------------------------------------------------------------------------- output
