@@ -34,7 +34,6 @@ _WATER_PORT = Column("water_port", LABEL, "water port", values=WATER_PORTS)
 _TO_PORT = Ref(("water_port",), "experiment.water_port")
 _TO_BLOCK = Ref(_BLOCK_KEY, "experiment.session_block")
 _TO_MTL_BLOCK = Ref(_BLOCK_KEY, "experiment.mtl_session_block")
-_EVENT_TYPE = {"values": TRIAL_EVENT_TYPES}
 
 
 def _trace(name: str, what: str) -> Table:
@@ -222,10 +221,10 @@ _FORAGING = (
         "named spans between two events, also of later trials (foraging)",
         (
             Column("period", TEXT, "name"),
-            Column("start_event_type", TEXT, "event at which it starts", **_EVENT_TYPE),
+            Column("start_event_type", TEXT, "event at which it starts", values=TRIAL_EVENT_TYPES),
             Column("start_trial_shift", INT, "event of this many trials later"),
             Column("start_time_shift", REAL, "added to that event's time", "s"),
-            Column("end_event_type", TEXT, "event at which it ends", **_EVENT_TYPE),
+            Column("end_event_type", TEXT, "event at which it ends", values=TRIAL_EVENT_TYPES),
             Column("end_trial_shift", INT, "event of this many trials later"),
             Column("end_time_shift", REAL, "added to that event's time", "s"),
         ),
