@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from maplake.errors import LakeError
+from maplake.tables.model import PARTITION_KEYS
 
 _TYPES = {
     pa.string(): "VARCHAR",
@@ -71,7 +72,7 @@ def glob_literal(root: Path, pattern: str) -> str:
     """
     text = root.resolve().as_posix()
     for part in text.split("/"):
-        if re.fullmatch(r"(subject_id|session|insertion_number|source)=.*", part):
+        if part.split("=", 1)[0] in PARTITION_KEYS and "=" in part:
             raise LakeError(
                 "a folder above the lake is named like one of the lake's own partitions",
                 file=root,

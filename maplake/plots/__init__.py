@@ -1,0 +1,1 @@
+"""Figures: functions that take a lake and a key and return matplotlib axes."""

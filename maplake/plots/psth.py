@@ -1,0 +1,243 @@
+"""Rasters and PSTHs: single units, and all units of a probe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from maplake.errors import NotFoundError
+from maplake.plots.style import CONTRA, IPSI, epoch_lines, plain
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from maplake.query.activity import Psth
+    from maplake.query.lake import Lake
+
+_CONDITION = "good_noearlylick_{}_hit"
+_BIN_S = 0.04
+_EVENTS = ("sample", "delay", "go")
+
+
+def raster_and_psth(
+    lake: Lake, subject_id: int, session: int, insertion_number: int, unit: int,
+    clustering_method: str | None = None, axes: Sequence[Any] | None = None,
+) -> Sequence[Any]:
+    """Draw the raster and the PSTH of one unit in contra and ipsi hit trials.
+
+    Parameters
+    ----------
+    lake
+        The lake.
+    subject_id, session, insertion_number, unit, clustering_method
+        The unit.
+    axes
+        Two matplotlib axes, for raster and PSTH; None = a new figure.
+
+    Returns
+    -------
+    The two axes. Time is in s from the go cue, rate in Hz. Without the insertion's location the
+    sides are named left and right instead.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such unit.
+    """
+    upper, lower = _two_axes() if axes is None else axes
+    key = (int(subject_id), int(session), int(insertion_number))
+    first = 0
+    counts = []
+    for name, side, color in sides(lake, key):
+        condition = _CONDITION.format(side)
+        window = {"condition": condition, "clustering_method": clustering_method}
+        result = lake.psth(*key, unit, all_units=True, bin=_BIN_S, **window)
+        rows = _condition_trials(lake, key, condition)
+        raster = lake.raster(*key, unit, **window)
+        place = first + np.searchsorted(rows, raster["trial"].to_numpy())
+        upper.plot(raster["spike_time"], place, "|", color=color, markersize=2.5,
+                   markeredgewidth=0.6)
+        # The time of a bin is its right edge; the line goes through its middle.
+        lower.plot(result.time - _BIN_S / 2, result.rate[0], color=color, linewidth=1.4,
+                   label=f"{name} hit, n = {result.trial_count[0]}")
+        first += len(rows)
+        counts.append(f"{len(rows)} {name}")
+    epochs = epoch_times(lake, key)
+    _finish(upper, lower, epochs, first)
+    upper.set_title(f"{unit_title(lake, key, unit)}\n{', '.join(counts)} hit trials", fontsize=10,
+                    pad=16)
+    return upper, lower
+
+
+def _two_axes() -> Sequence[Any]:
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(2, 1, figsize=(5, 6), sharex=True, layout="constrained",
+                           height_ratios=(3, 2))
+    return list(axes)
+
+
+def _finish(upper: Any, lower: Any, epochs: dict[str, float], trials: int) -> None:
+    epoch_lines(upper, epochs, names=True)
+    epoch_lines(lower, epochs)
+    upper.set(ylabel="trial", xlim=(-3, 3), ylim=(max(trials, 1) - 0.5, -0.5))
+    lower.set(xlabel="time from go cue (s)", ylabel="rate (Hz)", xlim=(-3, 3))
+    lower.set_ylim(bottom=0)
+    lower.legend(frameon=False, fontsize=8)
+    plain(upper)
+    plain(lower)
+
+
+def sides(lake: Lake, key: tuple[int, int, int]) -> list[tuple[str, str, str]]:
+    """Return name, instructed side and colour of both kinds of trials, contra first.
+
+    A probe in the right hemisphere (positive ml_location) has left trials as contra.
+    """
+    query = f"SELECT ml_location FROM ephys.insertion_location {_where(key)}"
+    found = lake.sql(query).fetchall()
+    if not found or not found[0][0]:
+        return [("left", "left", CONTRA), ("right", "right", IPSI)]
+    contra, ipsi = ("left", "right") if found[0][0] > 0 else ("right", "left")
+    return [("contra", contra, CONTRA), ("ipsi", ipsi, IPSI)]
+
+
+def epoch_times(lake: Lake, key: tuple[int, int, int]) -> dict[str, float]:
+    """Return the median start of sample, delay and go cue (s from the go cue).
+
+    Where an epoch was replayed in a trial, its last start counts.
+    """
+    rows = lake.sql(
+        "SELECT trial_event_type, median(time - go) FROM ("
+        " SELECT trial, trial_event_type, max(trial_event_time) AS time,"
+        "  max(max(trial_event_time)) FILTER (trial_event_type = 'go') OVER (PARTITION BY trial)"
+        "   AS go"
+        f" FROM experiment.trial_event {_where(key[:2])} GROUP BY trial, trial_event_type"
+        f") WHERE trial_event_type IN {_EVENTS} GROUP BY trial_event_type ORDER BY 2"
+    ).fetchall()
+    return {name: float(time) for name, time in rows if time is not None}
+
+
+def unit_title(lake: Lake, key: tuple[int, int, int], unit: int) -> str:
+    """Return what a unit is, in one line."""
+    rows = lake.sql(
+        "SELECT unit_quality, cell_type, w.water_restriction_number FROM ephys.unit "
+        f"LEFT JOIN lab.water_restriction AS w USING (subject_id) {_where(key)} "
+        f"AND unit = {int(unit)} LIMIT 1"
+    ).fetchall()
+    quality, cell_type, h2o = rows[0] if rows else (None, None, None)
+    about = ", ".join(str(word) for word in (quality, cell_type) if word)
+    return f"{h2o or key[0]} session {key[1]}, probe {key[2]}, unit {unit}" + (
+        f" ({about})" if about else ""
+    )
+
+
+def _condition_trials(lake: Lake, key: tuple[int, int, int], condition: str) -> Any:
+    """Return the numbers of the trials that the probe saw under a condition, sorted."""
+    rows = lake.sql(
+        "SELECT trial FROM psth.recorded_trial JOIN psth.condition_trial "
+        f"USING (subject_id, session, trial) {_where(key)} AND go_sample IS NOT NULL "
+        "AND trial_condition_name = ? ORDER BY trial", [condition]
+    ).fetchall()
+    return np.array([row[0] for row in rows], dtype=np.int64)
+
+
+def _where(key: Sequence[int]) -> str:
+    names = ("subject_id", "session", "insertion_number")
+    parts = (f"{name} = {int(value)}" for name, value in zip(names, key, strict=False))
+    return f"WHERE {' AND '.join(parts)}"
+
+
+def population_psth(
+    lake: Lake, subject_id: int, session: int, insertion_number: int,
+    condition: str = "all_noearlylick_nostim", axes: Sequence[Any] | None = None,
+) -> Sequence[Any]:
+    """Draw the z-scored PSTHs of all units of a probe by depth, and their mean rate.
+
+    Parameters
+    ----------
+    lake
+        The lake.
+    subject_id, session, insertion_number
+        The probe.
+    condition
+        Which trials.
+    axes
+        Two matplotlib axes, for heat map and mean; None = a new figure.
+
+    Returns
+    -------
+    The two axes. Time is in s from the go cue; units are ordered by position along the probe,
+    the tip below; the band is the standard error over units.
+
+    Raises
+    ------
+    NotFoundError
+        If the probe has no units, or the condition no trials.
+    """
+    upper, lower = _two_axes() if axes is None else axes
+    key = (int(subject_id), int(session), int(insertion_number))
+    result = lake.psth(*key, condition=condition, bin=_BIN_S)
+    if not result.trial_count.any():
+        raise NotFoundError(f"there are no trials of {condition}",
+                            place=f"subject {key[0]}, session {key[1]}, insertion {key[2]}")
+    order = _depth_order(lake, key, result.units)
+    _heat_map(upper, result, order)
+    middle = result.time - _BIN_S / 2
+    mean = result.rate.mean(axis=0)
+    error = result.rate.std(axis=0) / np.sqrt(len(result.units))
+    lower.fill_between(middle, mean - error, mean + error, color=CONTRA, alpha=0.25, linewidth=0)
+    lower.plot(middle, mean, color=CONTRA, label="mean and SEM over units")
+    epochs = epoch_times(lake, key)
+    _finish(upper, lower, epochs, 0)
+    upper.set(ylabel="unit, tip of the probe below", ylim=(-0.5, len(order) - 0.5))
+    upper.set_title(
+        f"subject {key[0]} session {key[1]}, probe {key[2]}: {len(order)} units\n"
+        f"{condition}, n = {result.trial_count.max()} trials", fontsize=10, pad=16)
+    return upper, lower
+
+
+def _depth_order(lake: Lake, key: tuple[int, int, int], units: pl.DataFrame) -> Any:
+    rows = lake.sql(
+        f"SELECT clustering_method, unit, unit_posy FROM ephys.unit {_where(key)}"
+    ).pl()
+    places = units.join(rows, on=["clustering_method", "unit"], how="left", maintain_order="left")
+    return np.argsort(places["unit_posy"].to_numpy(), kind="stable")
+
+
+def _heat_map(ax: Any, result: Psth, order: Any) -> None:
+    rate = result.rate[order]
+    spread = rate.std(axis=1, keepdims=True)
+    z = (rate - rate.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
+    left = result.time[0] - result.bin
+    image = ax.imshow(
+        z, aspect="auto", origin="lower", cmap="cividis", vmin=-2.5, vmax=2.5,
+        interpolation="nearest", extent=(left, result.time[-1], -0.5, len(order) - 0.5),
+    )
+    ax.figure.colorbar(image, ax=ax, label="rate (z-score)", pad=0.01)
+
+
+def draw(result: Psth, ax: Any = None) -> Any:
+    """Draw a :class:`~maplake.query.activity.Psth`: a line, or a heat map of several units.
+
+    Returns
+    -------
+    The axes; time in s from the event, rate in Hz or as z-score.
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots(layout="constrained")
+    if len(result.units) == 1:
+        ax.plot(result.time - result.bin / 2, result.rate[0], color=CONTRA)
+        ax.set(ylabel="rate (Hz)")
+        ax.set_ylim(bottom=0)
+    else:
+        _heat_map(ax, result, np.arange(len(result.units)))
+        ax.set(ylabel="unit")
+    ax.axvline(0, color="0.4", linestyle="--", linewidth=0.8)
+    ax.set(xlabel=f"time from {result.event} (s)",
+           title=f"{result.condition}, n = {result.trial_count.max(initial=0)} trials")
+    plain(ax)
+    return ax

@@ -1,0 +1,273 @@
+"""Does the lake hold what its declarations and manifests say?
+
+A few set-wise queries per table, whatever the number of sessions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maplake.errors import LakeError
+from maplake.layout import relative_glob
+from maplake.query.connection import connect
+from maplake.query.overview import manifest_files, table_name
+from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal
+from maplake.query.views import has_files, raw_name
+from maplake.tables import TABLES, Column, Ref, Table, stored
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    table
+        Full name of the table; empty for files of no table.
+    partition
+        File or folder below the lake's root; empty where a problem is spread over several.
+    kind
+        ``unreadable``, ``schema``, ``null``, ``key``, ``unique``, ``values``, ``reference``,
+        ``missing``, ``extra``, ``bytes``, ``rows`` or ``checksum``.
+    message
+        What is wrong, with an example.
+    rows
+        How many rows, where that applies.
+    """
+
+    table: str
+    partition: str
+    kind: str
+    message: str
+    rows: int | None = None
+
+
+def check(
+    lake_root: Path, deep: bool = False, progress: Callable[[str], object] | None = None
+) -> list[Problem]:
+    """Check keys, references, values, schemas and files of the lake at ``lake_root``.
+
+    Parameters
+    ----------
+    lake_root
+        The lake's folder.
+    deep
+        Also compare the SHA-256 of every file.
+    progress
+        Called with the name of each table before it is checked.
+
+    Returns
+    -------
+    What is wrong; empty = nothing.
+
+    Raises
+    ------
+    IntegrityError
+        If a manifest is damaged.
+    LakeError
+        If the catalog cannot be read.
+    """
+    root = Path(lake_root)
+    problems = list(_files(root, deep))
+    con = connect(root)
+    try:
+        for table in stored():
+            if progress:
+                progress(table.full_name)
+            if has_files(root, table):
+                problems += _table(con, root, table)
+    finally:
+        con.close()
+    return problems
+
+
+def _table(con: duckdb.DuckDBPyConnection, root: Path, table: Table) -> Iterator[Problem]:
+    """Check one table; if it cannot be read at all, that is the one problem."""
+    import duckdb
+
+    try:
+        yield from _schema(con, root, table)
+        for rule in (_columns, _unique, _references):
+            yield from rule(con, table)
+    except duckdb.Error as error:
+        yield Problem(table.full_name, "", "unreadable", str(error).splitlines()[0])
+
+
+def _schema(con: duckdb.DuckDBPyConnection, root: Path, table: Table) -> Iterator[Problem]:
+    """Compare the columns inside the files with the declaration, from their footers alone."""
+    wanted = [(c.name, _parquet_type(c)) for c in table.file_columns]
+    rows = con.execute(
+        "SELECT file_name, list((name, type) ORDER BY column_id) FROM ("
+        "SELECT DISTINCT file_name, column_id, split_part(path_in_schema, ', ', 1) AS name, type "
+        f"FROM parquet_metadata({glob_literal(root, relative_glob(table))})) GROUP BY file_name"
+    ).fetchall()
+    for file, found in rows:
+        columns = [tuple(item) for item in found]
+        if columns != wanted:
+            odd = sorted(set(columns) ^ set(wanted)) or columns
+            yield Problem(table.full_name, _below(root, file), "schema",
+                          f"its columns are not as declared: {odd[:4]}")
+
+
+def _parquet_type(column: Column) -> str:
+    import pyarrow as pa
+
+    kind = column.type
+    while pa.types.is_dictionary(kind) or pa.types.is_list(kind):
+        kind = kind.value_type
+    if pa.types.is_boolean(kind):
+        return "BOOLEAN"
+    if pa.types.is_string(kind):
+        return "BYTE_ARRAY"
+    if kind in (pa.int32(), pa.date32(), pa.int16(), pa.uint8(), pa.uint32()):
+        return "INT32"
+    return {pa.float64(): "DOUBLE", pa.float32(): "FLOAT"}.get(kind, "INT64")
+
+
+def _below(root: Path, file: str) -> str:
+    try:
+        return Path(file).relative_to(root.resolve()).as_posix()
+    except ValueError:
+        return file
+
+
+def _columns(con: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Problem]:
+    """Nulls where none are allowed, words that are not in the list: one pass over the table."""
+    rules: list[tuple[str, str, str]] = []
+    for column in table.columns:
+        name = identifier(column.name)
+        if not column.nullable:
+            rules.append(("null", f"{column.name} is null", f"{name} IS NULL"))
+        if column.values:
+            rules.append(("values", f"{column.name} is none of {', '.join(column.values)}",
+                          f"{name} NOT IN ({', '.join(literal(v) for v in column.values)})"))
+    counts = ", ".join(f"count(*) FILTER ({rule[2]})" for rule in rules)
+    row = con.execute(f"SELECT {counts} FROM {_view(table)}").fetchone() or ()
+    for (kind, message, predicate), count in zip(rules, row, strict=False):
+        if count:
+            example = _example(con, table, predicate)
+            yield Problem(table.full_name, "", kind, f"{message}, e.g. {example}", int(count))
+
+
+def _unique(con: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Problem]:
+    """Rows that share a primary key or another set of columns that must be unique."""
+    for kind, names in (("key", table.key), *(("unique", group) for group in table.unique)):
+        if not names:
+            continue
+        columns = _names(names)
+        given = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in names)
+        twice = f"SELECT {columns}, count(*) AS n FROM {_view(table)} WHERE {given} " \
+                f"GROUP BY {columns} HAVING count(*) > 1"
+        row = con.execute(f"SELECT sum(n - 1), first(t) FROM ({twice}) AS t").fetchone()
+        if row and row[0]:
+            yield Problem(table.full_name, "", kind,
+                          f"several rows have the same {', '.join(names)}, e.g. {_show(row[1])}",
+                          int(row[0]))
+
+
+def _references(con: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Problem]:
+    """Rows that name a row of another table that is not there."""
+    for ref in table.refs:
+        row = con.execute(_dangling(table, ref)).fetchone()
+        if row and row[0]:
+            yield Problem(
+                table.full_name, "", "reference",
+                f"no row of {ref.table} for {', '.join(ref.columns)}, e.g. {_show(row[1])}",
+                int(row[0]),
+            )
+
+
+def _dangling(table: Table, ref: Ref) -> str:
+    # Counted per key first: tables of spikes refer to few rows very often.
+    columns = _names(ref.columns)
+    given = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in ref.columns)
+    match = " AND ".join(
+        f"a.{identifier(mine)} = b.{identifier(other)}"
+        for mine, other in zip(ref.columns, ref.targets, strict=True)
+    )
+    return (
+        f"SELECT sum(a.n), first(a) FROM (SELECT {columns}, count(*) AS n FROM {_view(table)} "
+        f"WHERE {given} GROUP BY {columns}) AS a "
+        f"ANTI JOIN {_view(TABLES[ref.table])} AS b ON {match}"
+    )
+
+
+def _example(con: duckdb.DuckDBPyConnection, table: Table, predicate: str) -> str:
+    names = table.key or table.partition
+    row = con.execute(f"SELECT {_names(names)} FROM {_view(table)} WHERE {predicate} LIMIT 1")
+    return _show(dict(zip(names, row.fetchone() or (), strict=False)))
+
+
+def _show(row: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in row.items() if name != "n")
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(identifier(name) for name in names)
+
+
+def _view(table: Table) -> str:
+    return full_identifier(raw_name(table))
+
+
+def _files(root: Path, deep: bool) -> Iterator[Problem]:
+    """Compare the files with the manifests."""
+    known: dict[str, str] = {}
+    for name, files in manifest_files(root).items():
+        for path, entry in files.items():
+            if path in known:
+                yield _file_problem(path, "extra", f"it is in two manifests: {known[path]}, {name}")
+            known[path] = name
+            yield from _file(root, path, entry, deep)
+    for folder in ("tables", "arrays"):
+        for path in sorted((root / folder).rglob("*")):
+            below = path.relative_to(root).as_posix()
+            if path.is_file() and below not in known:
+                yield _file_problem(below, "extra", "no manifest knows this file")
+
+
+def _file(root: Path, path: str, entry: dict[str, object], deep: bool) -> Iterator[Problem]:
+    file = root / path
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        yield _file_problem(path, "missing", f"the manifest's file cannot be found ({error})")
+        return
+    if size != entry.get("bytes"):
+        yield _file_problem(path, "bytes", f"{size} bytes instead of {entry.get('bytes')}")
+    elif deep and _sha256(file) != entry.get("sha256"):
+        yield _file_problem(path, "checksum", "its content is not what was written")
+    if entry.get("rows") is not None:
+        yield from _rows(file, path, entry["rows"])
+
+
+def _rows(file: Path, path: str, wanted: object) -> Iterator[Problem]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.read_metadata(file).num_rows
+    except (OSError, pa.ArrowException) as error:
+        yield _file_problem(path, "unreadable", str(error).splitlines()[0])
+        return
+    if found != wanted:
+        yield _file_problem(path, "rows", f"{found} rows instead of {wanted}", found)
+
+
+def _file_problem(path: str, kind: str, message: str, rows: int | None = None) -> Problem:
+    return Problem(table_name(path) or "", path, kind, message, rows)
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise LakeError(f"a file of the lake cannot be read: {error}", file=file) from error
