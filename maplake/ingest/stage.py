@@ -151,10 +151,13 @@ class _Work:
             self.trials = behavior.trials_of_lake(self.layout, self.plan.partition)
         partition = {**self.plan.partition, "insertion_number": source.insertion_number or 0}
         data = ephys.read(source, self.trials, partition)
-        self._tables(state, data.tables, partition)
         target = spike_store(partition, data.clustering_method)
-        spikes.write(self.stage.array(target), data.arrays, data.attributes)
         state.outputs.append(str(target))
+        with ThreadPoolExecutor(1) as pool:  # packing leaves the interpreter to others
+            store = self.stage.array(target)
+            packing = pool.submit(spikes.write, store, data.arrays, data.attributes)
+            self._tables(state, data.tables, partition)
+            packing.result()
         self.result.lookups += data.lookups.items()
         skipped = [item for records in data.records for item in records.skipped]
         self._skipped(state, f"ephys-{source.insertion_number}", skipped)
