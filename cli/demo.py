@@ -29,14 +29,15 @@ _COUNTS = {
     "units": "SELECT count(*) FROM ephys.unit",
     "spikes": "SELECT count(*) FROM ephys.spike",
 }
-# The unit whose rates before the go cue differ most between left and right hits, for its noise.
+# The good unit whose rates before the go cue differ most between left and right hits, for its noise.
 _BEST = """
 WITH side AS (
     SELECT subject_id, session, insertion_number, clustering_method, unit,
         any_value(list_avg(unit_psth[1:75])) FILTER (trial_condition_name LIKE '%left_hit') AS l,
         any_value(list_avg(unit_psth[1:75])) FILTER (trial_condition_name LIKE '%right_hit') AS r
     FROM psth.unit_psth
-    WHERE trial_condition_name IN ('good_noearlylick_left_hit', 'good_noearlylick_right_hit')
+    JOIN ephys.unit AS u USING (subject_id, session, insertion_number, clustering_method, unit)
+    WHERE u.unit_quality = 'good' AND trial_condition_name IN ('good_noearlylick_left_hit', 'good_noearlylick_right_hit')
     GROUP BY ALL
 )
 SELECT w.water_restriction_number AS h2o, side.*
@@ -115,12 +116,11 @@ def _simulate(output: Output, folder: Path, trials: int, units: int, seed: int) 
 
 
 def _ingest(output: Output, file: Path) -> tuple[Any, int]:
-    from maplake.query.check import check
-
     import maplake
     from maplake.config import load
     from maplake.errors import SourceError
     from maplake.ingest import pipeline
+    from maplake.query.check import check
 
     output.note("taking them in: maplake ingest")
     config = load(file)

@@ -44,12 +44,12 @@ def psth(
     """Show the PSTHs of a session's units: trials and rates by unit and condition."""
     if csv and json:
         raise typer.BadParameter("choose one of --csv and --json")
-    if png is not None and (insertion is None or unit is None):
-        raise typer.BadParameter("a figure shows one unit: give --insertion and --unit")
     state = state_of(context, json=json)
     lake = state.lake()
     subject_id = find_subject(lake, subject)
     if png is not None:
+        if insertion is None or unit is None:
+            raise typer.BadParameter("a figure shows one unit: give --insertion and --unit")
         draw(lake, (subject_id, session, insertion, unit), png)
         state.output.note(f"wrote {png}")
         return
@@ -84,7 +84,7 @@ def find_subject(lake: Any, name: str) -> int:
     )
 
 
-def draw(lake: Any, key: tuple[int, int, int | None, int | None], file: Path) -> None:
+def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> None:
     """Write a figure of one unit: raster and PSTH, contra and ipsi.
 
     Raises
