@@ -29,7 +29,7 @@ _COUNTS = {
     "units": "SELECT count(*) FROM ephys.unit",
     "spikes": "SELECT count(*) FROM ephys.spike",
 }
-# The good unit whose rates before the go cue differ most between left and right hits, for its noise.
+# The good unit whose rates before the go cue differ most, for their noise, between the sides.
 _BEST = """
 WITH side AS (
     SELECT subject_id, session, insertion_number, clustering_method, unit,
@@ -37,7 +37,8 @@ WITH side AS (
         any_value(list_avg(unit_psth[1:75])) FILTER (trial_condition_name LIKE '%right_hit') AS r
     FROM psth.unit_psth
     JOIN ephys.unit AS u USING (subject_id, session, insertion_number, clustering_method, unit)
-    WHERE u.unit_quality = 'good' AND trial_condition_name IN ('good_noearlylick_left_hit', 'good_noearlylick_right_hit')
+    WHERE u.unit_quality = 'good'
+        AND trial_condition_name IN ('good_noearlylick_left_hit', 'good_noearlylick_right_hit')
     GROUP BY ALL
 )
 SELECT w.water_restriction_number AS h2o, side.*

@@ -95,9 +95,8 @@ def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from maplake.plots.psth import raster_and_psth
-
     from maplake.errors import QueryError
+    from maplake.plots.psth import raster_and_psth
 
     figure = _figure(raster_and_psth(lake, *key))
     try:
