@@ -107,8 +107,10 @@ def read_spikes(folder: Path, sampling_rate: float) -> Spikes:
 
 
 def _check_finite(path: Path, values: NDArray[Any]) -> None:
-    # One sum instead of an array of answers: it is finite when all values are.
-    if not np.isfinite(values.sum(dtype=np.float64)) and not np.isfinite(values).all():
+    # One sum instead of an array of answers: it is not finite if a value is not.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum(dtype=np.float64)
+    if not np.isfinite(total) and not np.isfinite(values).all():
         spike = int((~np.isfinite(values)).argmax())
         raise CorruptFileError(
             "a value is not finite", file=path, place=f"spike {spike}", found=values[spike]

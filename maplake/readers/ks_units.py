@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maplake.errors import UnknownValueError
+from maplake.errors import CorruptFileError, UnknownValueError
 from maplake.readers.base import SortingContext
 from maplake.readers.ks_metrics import Metrics, mean_waveforms
 from maplake.readers.ks_spikes import Spikes, Units, unit_templates
@@ -166,7 +166,12 @@ def _from_templates(
         local = whitened.any(axis=0)  # a template spans few of the channels
         counts = whitened[:, local] @ unwhiten[local] * factor
         height[unit] = np.ptp(counts[:, peak[unit]])
-        waveform[unit, channels.map] = (counts * uv).T
+        with np.errstate(over="ignore", invalid="ignore"):
+            waveform[unit, channels.map] = (counts * uv).T
+        if not np.isfinite(waveform[unit, channels.map]).all():
+            raise CorruptFileError(
+                "a value is too large", file=templates.path, place=f"template {number}"
+            )
     return Properties(peak, height * uv[peak], _ratio(height, noise[peak]), waveform)
 
 

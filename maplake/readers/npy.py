@@ -6,13 +6,15 @@ before memory is asked for it.
 
 from __future__ import annotations
 
+import ast
+import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from maplake.errors import (
@@ -26,10 +28,8 @@ from maplake.errors import (
 __all__ = ["NpyHeader", "fill", "first_features", "load", "load_flat", "load_whole", "read_header"]
 
 _SMALL = 2**20  # bytes; below, a copy is cheaper than a memory map
-_HEADERS = {
-    (1, 0): npy_format.read_array_header_1_0,
-    (2, 0): npy_format.read_array_header_2_0,
-}
+_MAX_HEADER = 2**16  # bytes
+_NUMBERS = re.compile(r"[<>|=]?(?:b1|i[1248]|u[1248]|f[248])")
 
 
 @dataclass(frozen=True)
@@ -84,23 +84,35 @@ def _header(path: Path, file: BinaryIO) -> NpyHeader:
         raise CorruptFileError("the file is empty", file=path, expected="a .npy array")
     if magic != b"\x93NUMPY":
         raise FileFormatError("no .npy file", file=path, found=repr(magic))
-    version = tuple(file.read(2))
-    if version not in _HEADERS:
-        raise FileFormatError("unknown version of the .npy format", file=path, found=version)
+    version = file.read(2)
+    if version[:1] not in (b"\1", b"\2", b"\3"):
+        raise FileFormatError("unknown version of the .npy format", file=path, found=version[:1])
+    length = int.from_bytes(file.read(2 if version[0] == 1 else 4), "little")
+    text = file.read(min(length, _MAX_HEADER + 1))
+    if len(text) < length or length > _MAX_HEADER:
+        raise CorruptFileError("the header is damaged", file=path, found=f"{len(text)} bytes")
+    shape, fortran, descr = _parse(path, text)
+    if not _NUMBERS.fullmatch(descr):
+        what = "pickled objects are never loaded" if "O" in descr else "no numbers"
+        raise FileFormatError(what, file=path, found=descr[:40], expected="numbers")
+    return NpyHeader(path, shape, fortran, np.dtype(descr), file.tell())
+
+
+def _parse(path: Path, text: bytes) -> tuple[tuple[int, ...], bool, str]:
+    """Return shape, Fortran order and type of the dictionary literal in a header.
+
+    Not left to NumPy, which lets many kinds of errors out of a damaged one.
+    """
     try:
-        shape, fortran, dtype = _HEADERS[version](file)
-        broken = any(length < 0 for length in shape)
-    except (ValueError, SyntaxError, TypeError, EOFError, RecursionError, MemoryError) as error:
+        with warnings.catch_warnings(action="ignore"):
+            values = ast.literal_eval(text.decode("latin-1").strip())
+        shape, fortran, descr = values["shape"], values["fortran_order"], values["descr"]
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
         raise CorruptFileError(f"the header is damaged: {error}", file=path) from error
-    if broken:
-        raise CorruptFileError("the header is damaged", file=path, found=f"shape {shape}")
-    if dtype.hasobject:
-        raise FileFormatError(
-            "pickled objects are never loaded", file=path, found=dtype, expected="numbers"
-        )
-    if dtype.kind not in "biuf":
-        raise FileFormatError("no numbers", file=path, found=dtype, expected="numbers")
-    return NpyHeader(path, shape, fortran, dtype, file.tell())
+    whole = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
+    if not whole or len(shape) > 32 or not isinstance(fortran, bool):
+        raise CorruptFileError("the header is damaged", file=path, found=f"shape {shape}"[:80])
+    return shape, fortran, str(descr)
 
 
 def load(path: Path, ndim: int | None = None) -> NDArray[Any]:
@@ -127,16 +139,16 @@ def load(path: Path, ndim: int | None = None) -> NDArray[Any]:
             expected=f"{ndim} dimensions",
         )
     size = header.dtype.itemsize * _product(header.shape)
+    order: Literal["F", "C"] = "F" if header.fortran else "C"
     try:
+        if size > _SMALL:
+            return np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
         # An empty array cannot be mapped.
-        array: NDArray[Any] = np.load(
-            path, mmap_mode="r" if size > _SMALL else None, allow_pickle=False
-        )
-    except (ValueError, EOFError) as error:
-        raise CorruptFileError(f"cannot be read: {error}", file=path) from error
-    except OSError as error:
-        raise UnreadableFileError(f"cannot be read: {error.strerror}", file=path) from error
-    return array
+        count = _product(header.shape)
+        array = np.fromfile(path, header.dtype, count, offset=header.offset)
+    except (OSError, ValueError) as error:
+        raise UnreadableFileError(f"cannot be read: {error}", file=path) from error
+    return array.reshape(header.shape, order=order)
 
 
 def load_flat(path: Path, length: tuple[Path, int] | None = None) -> NDArray[Any]:

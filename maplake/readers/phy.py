@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -82,7 +83,9 @@ def read_params(path: Path) -> dict[str, Any]:
         if match is None or len(line) > 10_000:
             continue
         try:
-            values[match[1]] = ast.literal_eval(match[2])
+            # Windows paths in plain quotes would warn of their backslashes.
+            with warnings.catch_warnings(action="ignore"):
+                values[match[1]] = ast.literal_eval(match[2])
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
     return values

@@ -62,11 +62,12 @@ def centre_of_mass(
     for start, piece in npy.first_features(header, channels_last=channels_last):
         rows = slice(start, start + len(piece))
         kinds = template[rows]
-        power = np.maximum(piece, 0).astype(np.float64)
-        power *= power
-        if not full:
-            power *= weight[kinds]
-        total = power.sum(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):  # damage is found by its sum
+            power = np.maximum(piece, 0).astype(np.float64)
+            power *= power
+            if not full:
+                power *= weight[kinds]
+            total = power.sum(axis=1)
         if not np.isfinite(total).all():
             bad = start + int((~np.isfinite(total)).argmax())
             raise CorruptFileError("a feature is not finite", file=path, place=f"spike {bad}")

@@ -80,6 +80,8 @@ def load_templates(folder: Path, channels: int) -> Templates:
     """
     path = folder / "templates.npy"
     data = npy.load(path, ndim=3)
+    if not data.size:
+        raise CorruptFileError("there are no templates", file=path, found=f"shape {data.shape}")
     shape = (data.shape[0], data.shape[2])
     for name in ("templates_ind.npy", "template_ind.npy"):
         if (folder / name).is_file():
