@@ -178,9 +178,12 @@ class _Writer:
     """Rows of a pybpod file; the computer's clock has microseconds, left out when they are 0."""
 
     def __init__(self, out: Any, quoted: bool) -> None:
-        rule, mark = (csv.QUOTE_MINIMAL, "|") if quoted else (csv.QUOTE_NONE, None)
-        self._csv = csv.writer(
-            out, delimiter=";", lineterminator="\n", quoting=rule, quotechar=mark
+        self._csv = (
+            csv.writer(out, delimiter=";", lineterminator="\n", quotechar="|")
+            if quoted
+            else csv.writer(
+                out, delimiter=";", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None
+            )
         )
 
     def row(self, kind: str, time: datetime | None, *cells: object) -> None:
