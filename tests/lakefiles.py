@@ -62,8 +62,12 @@ def write_table(root, name, partition, **columns):
     data = file_table(table, columns)
     plain = [c for c in data.schema.names if c not in table.encodings]
     pq.write_table(
-        data, path, compression="zstd", row_group_size=table.row_group,
-        use_dictionary=plain, column_encoding=dict(table.encodings) or None,
+        data,
+        path,
+        compression="zstd",
+        row_group_size=table.row_group,
+        use_dictionary=plain,
+        column_encoding=dict(table.encodings) or None,
     )
     return path
 
@@ -92,7 +96,9 @@ def write_manifests(root):
         rows = pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None
         data = path.read_bytes()
         found[name][path.relative_to(root).as_posix()] = {
-            "rows": rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(),
+            "rows": rows,
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
         }
     for name, files in found.items():
         path = root / manifest_file(name)
@@ -218,59 +224,114 @@ def write_session(root, s):
     behavior = {k: v for k, v in s.columns.items() if not k.endswith("_time")}
     times = {k: s.columns[k] for k in ("trial", "start_time", "stop_time")}
     started = [datetime(2024, 1, s.session, 10)]
-    write_table(root, "experiment.session", s.key, session_datetime=started, task=["audio delay"],
-                task_protocol=[1], trial_count=[len(s.columns["trial"])])
+    write_table(
+        root,
+        "experiment.session",
+        s.key,
+        session_datetime=started,
+        task=["audio delay"],
+        task_protocol=[1],
+        trial_count=[len(s.columns["trial"])],
+    )
     write_table(root, "experiment.session_trial", s.key, **times)
     write_table(root, "experiment.behavior_trial", s.key, **behavior)
     stim = sorted(s.stim)
     codes = {v: k for k, v in STIM.items()}
-    write_table(root, "experiment.photostim", s.key, photo_stim=[4, 5, 6],
-                photostim_device=["OBIS470"] * 3)
-    write_table(root, "experiment.photostim_location", s.key, photo_stim=[4, 5, 6, 6],
-                ml_location=[-1500.0, 1500.0, -1500.0, 1500.0], brain_area=["ALM"] * 4,
-                skull_reference=["Bregma"] * 4)
+    write_table(
+        root, "experiment.photostim", s.key, photo_stim=[4, 5, 6], photostim_device=["OBIS470"] * 3
+    )
+    write_table(
+        root,
+        "experiment.photostim_location",
+        s.key,
+        photo_stim=[4, 5, 6, 6],
+        ml_location=[-1500.0, 1500.0, -1500.0, 1500.0],
+        brain_area=["ALM"] * 4,
+        skull_reference=["Bregma"] * 4,
+    )
     write_table(root, "experiment.photostim_trial", s.key, trial=stim)
-    write_table(root, "experiment.photostim_event", s.key, trial=stim,
-                photo_stim=[codes[s.stim[t]] for t in stim],
-                photostim_event_time=[1.7] * len(stim))
+    write_table(
+        root,
+        "experiment.photostim_event",
+        s.key,
+        trial=stim,
+        photo_stim=[codes[s.stim[t]] for t in stim],
+        photostim_event_time=[1.7] * len(stim),
+    )
     number = s.columns["trial"]
     # Two sample epochs: the first was interrupted.
-    write_table(root, "experiment.trial_event", s.key, trial=np.repeat(number, 4),
-                trial_event_id=np.tile(np.arange(4, dtype=np.int32), len(number)),
-                trial_event_type=["sample", "sample", "delay", "go"] * len(number),
-                trial_event_time=np.tile([0.5, 0.9, 2.0, 3.2], len(number)),
-                duration=[0.1] * (4 * len(number)))
+    write_table(
+        root,
+        "experiment.trial_event",
+        s.key,
+        trial=np.repeat(number, 4),
+        trial_event_id=np.tile(np.arange(4, dtype=np.int32), len(number)),
+        trial_event_type=["sample", "sample", "delay", "go"] * len(number),
+        trial_event_time=np.tile([0.5, 0.9, 2.0, 3.2], len(number)),
+        duration=[0.1] * (4 * len(number)),
+    )
     for insertion, probe in s.probes.items():
         write_probe(root, s, insertion, probe)
 
 
 def write_probe(root, s, insertion, p):
     key = {**s.key, "insertion_number": insertion}
-    write_table(root, "ephys.probe_insertion", key, probe=["1"], probe_type=["np"],
-                electrode_config_name=["1-4"], sampling_rate=[p.rate],
-                first_trial_sample=[p.start[0]])
-    write_table(root, "ephys.insertion_location", key, skull_reference=["Bregma"],
-                ml_location=[1500.0])
+    write_table(
+        root,
+        "ephys.probe_insertion",
+        key,
+        probe=["1"],
+        probe_type=["np"],
+        electrode_config_name=["1-4"],
+        sampling_rate=[p.rate],
+        first_trial_sample=[p.start[0]],
+    )
+    write_table(
+        root, "ephys.insertion_location", key, skull_reference=["Bregma"], ml_location=[1500.0]
+    )
     go = pa.array(p.go, mask=p.go < 0)
-    write_table(root, "ephys.ephys_trial", key, trial=p.trials, start_sample=p.start, go_sample=go,
-                start_time=(p.start - p.start[0]) / p.rate,
-                go_time=pa.array((p.go - p.start[0]) / p.rate, mask=p.go < 0))
+    write_table(
+        root,
+        "ephys.ephys_trial",
+        key,
+        trial=p.trials,
+        start_sample=p.start,
+        go_sample=go,
+        start_time=(p.start - p.start[0]) / p.rate,
+        go_time=pa.array((p.go - p.start[0]) / p.rate, mask=p.go < 0),
+    )
     if p.good is not None:
         write_table(root, "ephys.good_trial", key, trial=p.good)
     units = sorted(p.spikes)
     counts = np.array([len(p.spikes[u]) for u in units])
     offset = np.concatenate([[0], np.cumsum(counts)])
     uid = s.subject_id * 10_000 + s.session * 1000 + insertion * 100
-    write_table(root, "ephys.unit", key, clustering_method=[METHOD] * len(units), unit=units,
-                unit_uid=[uid + i for i in range(len(units))], electrode=[1] * len(units),
-                unit_quality=[p.quality[u] for u in units], probe_type=["np"] * len(units),
-                electrode_config_name=["1-4"] * len(units), spike_count=counts,
-                cell_type=["Pyr"] * len(units), spike_offset=offset[:-1])
+    write_table(
+        root,
+        "ephys.unit",
+        key,
+        clustering_method=[METHOD] * len(units),
+        unit=units,
+        unit_uid=[uid + i for i in range(len(units))],
+        electrode=[1] * len(units),
+        unit_quality=[p.quality[u] for u in units],
+        probe_type=["np"] * len(units),
+        electrode_config_name=["1-4"] * len(units),
+        spike_count=counts,
+        cell_type=["Pyr"] * len(units),
+        spike_offset=offset[:-1],
+    )
     samples = np.concatenate([p.spikes[u] for u in units])
     trial = p.trial_of(samples).astype(np.int32)
-    write_table(root, "ephys.spike", key, clustering_method=[METHOD] * len(samples),
-                unit=np.repeat(np.array(units, np.int32), counts), spike_sample=samples,
-                trial=pa.array(trial, mask=trial == 0))
+    write_table(
+        root,
+        "ephys.spike",
+        key,
+        clustering_method=[METHOD] * len(samples),
+        unit=np.repeat(np.array(units, np.int32), counts),
+        spike_sample=samples,
+        trial=pa.array(trial, mask=trial == 0),
+    )
     write_store(root / spike_store(key, METHOD), units, offset, samples, p)
 
 
@@ -279,8 +340,9 @@ def write_store(path, units, offset, samples, p):
 
     path.parent.mkdir(parents=True, exist_ok=True)
     group = zarr.open_group(str(path), mode="w", zarr_format=3)
-    group.attrs.update(sampling_rate=p.rate, first_trial_sample=int(p.start[0]),
-                       clustering_method=METHOD)
+    group.attrs.update(
+        sampling_rate=p.rate, first_trial_sample=int(p.start[0]), clustering_method=METHOD
+    )
     arrays = {
         "spike_sample": samples,
         "spike_site": (samples % 4 + 1).astype(np.int32),
@@ -296,21 +358,43 @@ def write_store(path, units, offset, samples, p):
 
 
 def write_lab(root, subjects):
-    write_table(root, "lab.subject", {}, subject_id=subjects, username=[None] * len(subjects),
-                sex=["M"] * len(subjects))
-    write_table(root, "lab.water_restriction", {}, subject_id=subjects,
-                water_restriction_number=[f"xx{n}" for n in subjects])
+    write_table(
+        root,
+        "lab.subject",
+        {},
+        subject_id=subjects,
+        username=[None] * len(subjects),
+        sex=["M"] * len(subjects),
+    )
+    write_table(
+        root,
+        "lab.water_restriction",
+        {},
+        subject_id=subjects,
+        water_restriction_number=[f"xx{n}" for n in subjects],
+    )
     write_table(root, "lab.person", {}, username=["x"])
     write_table(root, "lab.rig", {}, rig=["x"])
     write_table(root, "lab.probe_type", {}, probe_type=["np"])
     write_table(root, "lab.probe", {}, probe=["1"], probe_type=["np"])
-    write_table(root, "lab.probe_type_electrode", {}, probe_type=["np"] * 4,
-                electrode=[1, 2, 3, 4])
-    write_table(root, "lab.electrode_config", {}, probe_type=["np"],
-                electrode_config_name=["1-4"], electrode_config_hash=["h"])
-    write_table(root, "lab.electrode_config_electrode", {}, probe_type=["np"] * 4,
-                electrode_config_name=["1-4"] * 4, electrode_group=[0] * 4,
-                electrode=[1, 2, 3, 4])
+    write_table(root, "lab.probe_type_electrode", {}, probe_type=["np"] * 4, electrode=[1, 2, 3, 4])
+    write_table(
+        root,
+        "lab.electrode_config",
+        {},
+        probe_type=["np"],
+        electrode_config_name=["1-4"],
+        electrode_config_hash=["h"],
+    )
+    write_table(
+        root,
+        "lab.electrode_config_electrode",
+        {},
+        probe_type=["np"] * 4,
+        electrode_config_name=["1-4"] * 4,
+        electrode_group=[0] * 4,
+        electrode=[1, 2, 3, 4],
+    )
 
 
 def small_lake(root: Path, **options) -> list[Session]:

@@ -22,8 +22,13 @@ _EVENTS = ("sample", "delay", "go")
 
 
 def raster_and_psth(
-    lake: Lake, subject_id: int, session: int, insertion_number: int, unit: int,
-    clustering_method: str | None = None, axes: Sequence[Any] | None = None,
+    lake: Lake,
+    subject_id: int,
+    session: int,
+    insertion_number: int,
+    unit: int,
+    clustering_method: str | None = None,
+    axes: Sequence[Any] | None = None,
 ) -> Sequence[Any]:
     """Draw the raster and the PSTH of one unit in contra and ipsi hit trials.
 
@@ -52,40 +57,49 @@ def raster_and_psth(
     counts = []
     for name, side, color in sides(lake, key):
         condition = _CONDITION.format(side)
-        window = {"condition": condition, "clustering_method": clustering_method}
-        result = lake.psth(*key, unit, all_units=True, bin=_BIN_S, **window)
+        result = lake.psth(
+            *key, unit, condition, bin=_BIN_S, clustering_method=clustering_method, all_units=True
+        )
         rows = _condition_trials(lake, key, condition)
-        raster = lake.raster(*key, unit, **window)
+        raster = lake.raster(*key, unit, condition, clustering_method=clustering_method)
         place = first + np.searchsorted(rows, raster["trial"].to_numpy())
-        upper.plot(raster["spike_time"], place, "|", color=color, markersize=2.5,
-                   markeredgewidth=0.6)
+        upper.plot(
+            raster["spike_time"], place, "|", color=color, markersize=2.5, markeredgewidth=0.6
+        )
         # The time of a bin is its right edge; the line goes through its middle.
-        lower.plot(result.time - _BIN_S / 2, result.rate[0], color=color, linewidth=1.4,
-                   label=f"{name} hit, n = {result.trial_count[0]}")
+        lower.plot(
+            result.time - _BIN_S / 2,
+            result.rate[0],
+            color=color,
+            linewidth=1.4,
+            label=f"{name} hit, n = {result.trial_count[0]}",
+        )
         first += len(rows)
         counts.append(f"{len(rows)} {name}")
     epochs = epoch_times(lake, key)
     _finish(upper, lower, epochs, first)
-    upper.set_title(f"{unit_title(lake, key, unit)}\n{', '.join(counts)} hit trials", fontsize=10,
-                    pad=16)
+    upper.set_title(
+        f"{unit_title(lake, key, unit)}\n{', '.join(counts)} hit trials", fontsize=10, pad=16
+    )
     return upper, lower
 
 
 def _two_axes() -> Sequence[Any]:
     import matplotlib.pyplot as plt
 
-    _, axes = plt.subplots(2, 1, figsize=(5, 6), sharex=True, layout="constrained",
-                           height_ratios=(3, 2))
+    _, axes = plt.subplots(
+        2, 1, figsize=(5, 6), sharex=True, layout="constrained", height_ratios=(3, 2)
+    )
     return list(axes)
 
 
 def _finish(upper: Any, lower: Any, epochs: dict[str, float], trials: int) -> None:
     epoch_lines(upper, epochs, names=True)
     epoch_lines(lower, epochs)
-    upper.set(ylabel="trial", xlim=(-3, 3), ylim=(max(trials, 1) - 0.5, -0.5))
+    upper.set(ylabel="trials", xlim=(-3, 3), ylim=(max(trials, 1) - 0.5, -0.5))
     lower.set(xlabel="time from go cue (s)", ylabel="rate (Hz)", xlim=(-3, 3))
     lower.set_ylim(bottom=0)
-    lower.legend(frameon=False, fontsize=8)
+    lower.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
     plain(upper)
     plain(lower)
 
@@ -138,7 +152,8 @@ def _condition_trials(lake: Lake, key: tuple[int, int, int], condition: str) -> 
     rows = lake.sql(
         "SELECT trial FROM psth.recorded_trial JOIN psth.condition_trial "
         f"USING (subject_id, session, trial) {_where(key)} AND go_sample IS NOT NULL "
-        "AND trial_condition_name = ? ORDER BY trial", [condition]
+        "AND trial_condition_name = ? ORDER BY trial",
+        [condition],
     ).fetchall()
     return np.array([row[0] for row in rows], dtype=np.int64)
 
@@ -150,8 +165,12 @@ def _where(key: Sequence[int]) -> str:
 
 
 def population_psth(
-    lake: Lake, subject_id: int, session: int, insertion_number: int,
-    condition: str = "all_noearlylick_nostim", axes: Sequence[Any] | None = None,
+    lake: Lake,
+    subject_id: int,
+    session: int,
+    insertion_number: int,
+    condition: str = "all_noearlylick_nostim",
+    axes: Sequence[Any] | None = None,
 ) -> Sequence[Any]:
     """Draw the z-scored PSTHs of all units of a probe by depth, and their mean rate.
 
@@ -180,8 +199,10 @@ def population_psth(
     key = (int(subject_id), int(session), int(insertion_number))
     result = lake.psth(*key, condition=condition, bin=_BIN_S)
     if not result.trial_count.any():
-        raise NotFoundError(f"there are no trials of {condition}",
-                            place=f"subject {key[0]}, session {key[1]}, insertion {key[2]}")
+        raise NotFoundError(
+            f"there are no trials of {condition}",
+            place=f"subject {key[0]}, session {key[1]}, insertion {key[2]}",
+        )
     order = _depth_order(lake, key, result.units)
     _heat_map(upper, result, order)
     middle = result.time - _BIN_S / 2
@@ -194,14 +215,15 @@ def population_psth(
     upper.set(ylabel="unit, tip of the probe below", ylim=(-0.5, len(order) - 0.5))
     upper.set_title(
         f"subject {key[0]} session {key[1]}, probe {key[2]}: {len(order)} units\n"
-        f"{condition}, n = {result.trial_count.max()} trials", fontsize=10, pad=16)
+        f"{condition}, n = {result.trial_count.max()} trials",
+        fontsize=10,
+        pad=16,
+    )
     return upper, lower
 
 
 def _depth_order(lake: Lake, key: tuple[int, int, int], units: pl.DataFrame) -> Any:
-    rows = lake.sql(
-        f"SELECT clustering_method, unit, unit_posy FROM ephys.unit {_where(key)}"
-    ).pl()
+    rows = lake.sql(f"SELECT clustering_method, unit, unit_posy FROM ephys.unit {_where(key)}").pl()
     places = units.join(rows, on=["clustering_method", "unit"], how="left", maintain_order="left")
     return np.argsort(places["unit_posy"].to_numpy(), kind="stable")
 
@@ -212,8 +234,14 @@ def _heat_map(ax: Any, result: Psth, order: Any) -> None:
     z = (rate - rate.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
     left = result.time[0] - result.bin
     image = ax.imshow(
-        z, aspect="auto", origin="lower", cmap="cividis", vmin=-2.5, vmax=2.5,
-        interpolation="nearest", extent=(left, result.time[-1], -0.5, len(order) - 0.5),
+        z,
+        aspect="auto",
+        origin="lower",
+        cmap="cividis",
+        vmin=-2.5,
+        vmax=2.5,
+        interpolation="nearest",
+        extent=(left, result.time[-1], -0.5, len(order) - 0.5),
     )
     ax.figure.colorbar(image, ax=ax, label="rate (z-score)", pad=0.01)
 
@@ -237,7 +265,9 @@ def draw(result: Psth, ax: Any = None) -> Any:
         _heat_map(ax, result, np.arange(len(result.units)))
         ax.set(ylabel="unit")
     ax.axvline(0, color="0.4", linestyle="--", linewidth=0.8)
-    ax.set(xlabel=f"time from {result.event} (s)",
-           title=f"{result.condition}, n = {result.trial_count.max(initial=0)} trials")
+    ax.set(
+        xlabel=f"time from {result.event} (s)",
+        title=f"{result.condition}, n = {result.trial_count.max(initial=0)} trials",
+    )
     plain(ax)
     return ax

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-#: By convention contra is blue and ipsi is red (vermilion, of Okabe and Ito's palette).
-CONTRA = "#0072B2"
-IPSI = "#D55E00"
+#: By convention contra is blue and ipsi is red, in shades that colour-blind people tell apart.
+CONTRA = "#0077BB"
+IPSI = "#CC3311"
 EPOCH = "#555555"
 
 
@@ -30,6 +30,14 @@ def epoch_lines(ax: Any, epochs: dict[str, float], *, names: bool = False) -> No
     for name, time in epochs.items():
         ax.axvline(time, color=EPOCH, linestyle="--", linewidth=0.8, zorder=0)
         if names:
-            ax.annotate(name, (time, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
-                        textcoords="offset points", ha="center", va="bottom", fontsize=8,
-                        color=EPOCH)
+            ax.annotate(
+                name,
+                (time, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=8,
+                color=EPOCH,
+            )

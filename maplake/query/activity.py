@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
 #: Tables of a session that decide which trials are aligned to what.
 _TRIAL_TABLES = (
-    "experiment.session_trial", "experiment.behavior_trial", "experiment.photostim_event",
-    "experiment.photostim_location", "experiment.trial_event",
-    "ephys.ephys_trial", "ephys.good_trial", "ephys.probe_insertion", "ephys.unit",
+    "experiment.session_trial",
+    "experiment.behavior_trial",
+    "experiment.photostim_event",
+    "experiment.photostim_location",
+    "experiment.trial_event",
+    "ephys.ephys_trial",
+    "ephys.good_trial",
+    "ephys.probe_insertion",
+    "ephys.unit",
 )
 _CACHED = 32
 
@@ -80,7 +86,8 @@ class Psth:
     def __repr__(self) -> str:
         return (
             f"<Psth {self.condition}, aligned to {self.event}: {len(self.units)} units x "
-            f"{len(self.time)} bins of {self.bin} s, up to {self.trial_count.max(initial=0)} trials>"
+            f"{len(self.time)} bins of {self.bin} s, "
+            f"up to {self.trial_count.max(initial=0)} trials>"
         )
 
 
@@ -99,7 +106,9 @@ def psth(
     if not len(found):
         raise NotFoundError("there are no units", place=_place(keys), hint="See lake.sessions().")
     return Psth(
-        condition, str(options["event"]), float(options["bin"]),
+        condition,
+        str(options["event"]),
+        float(options["bin"]),
         time=np.asarray(found["time"][0].to_numpy(), dtype=np.float64),
         count=_matrix(found["count"], np.int64),
         trial_count=found["trial_count"].to_numpy().astype(np.int32),
@@ -123,7 +132,7 @@ def frame(con: Connection, query: str) -> pl.DataFrame:
     import duckdb
 
     try:
-        return con.sql(query).pl()
+        return cast("pl.DataFrame", con.sql(query).pl())
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
 
@@ -153,27 +162,45 @@ class Rasters:
         self, keys: Mapping[str, Any], condition: str, options: Mapping[str, Any]
     ) -> pl.DataFrame:
         """Return trial and spike_time (s from the event) of one unit, in that order."""
-        trials = self._keep("trials", keys, (condition, *options.values()),
-                            lambda: self._trials(keys, condition, options))
-        units = self._keep("units", keys, (), lambda: (
-            "SELECT clustering_method, unit FROM ephys.unit WHERE "
-            + where({k: keys[k] for k in UNIT_KEY[:3]})))
+        trials = self._keep(
+            "trials",
+            keys,
+            (condition, *options.values()),
+            lambda: self._trials(keys, condition, options),
+        )
+        units = self._keep(
+            "units",
+            keys,
+            (),
+            lambda: (
+                "SELECT clustering_method, unit FROM ephys.unit WHERE "
+                + where({k: keys[k] for k in UNIT_KEY[:3]})
+            ),
+        )
         method = self._method(units, keys)
-        file = self._root / table_file(get("ephys.spike"), keys)
+        file = glob_escape((self._root / table_file(get("ephys.spike"), keys)).resolve().as_posix())
         time = "(s.spike_sample - a.origin_sample) / a.sampling_rate"
-        return frame(self._con, (
-            f"SELECT a.trial, {time} AS spike_time "
-            f"FROM read_parquet({literal(glob_escape(file.resolve().as_posix()))}, hive_partitioning = false) AS s "
-            f"JOIN temp.main.{trials} AS a ON coalesce(s.trial, 0) = a.spike_trial "
-            f"WHERE s.unit = {literal(int(keys['unit']))} "
-            f"AND s.clustering_method = {literal(method)} "
-            f"AND {time} BETWEEN {literal(options['start'])} AND {literal(options['stop'])} "
-            "ORDER BY a.trial, spike_time"
-        ))
+        return frame(
+            self._con,
+            (
+                f"SELECT a.trial, {time} AS spike_time "
+                f"FROM read_parquet({literal(file)}, hive_partitioning = false) AS s "
+                f"JOIN temp.main.{trials} AS a ON coalesce(s.trial, 0) = a.spike_trial "
+                f"WHERE s.unit = {literal(int(keys['unit']))} "
+                f"AND s.clustering_method = {literal(method)} "
+                f"AND {time} BETWEEN {literal(options['start'])} AND {literal(options['stop'])} "
+                "ORDER BY a.trial, spike_time"
+            ),
+        )
 
     def _trials(self, keys: Mapping[str, Any], condition: str, options: Mapping[str, Any]) -> str:
-        values = [condition, options["event"], options["occurrence"], options["start"],
-                  options["stop"]]
+        values = [
+            condition,
+            options["event"],
+            options["occurrence"],
+            options["start"],
+            options["stop"],
+        ]
         arguments = ", ".join(literal(value) for value in values)
         return (
             "SELECT trial, spike_trial, origin_sample, sampling_rate "
@@ -183,17 +210,27 @@ class Rasters:
 
     def _method(self, units: str, keys: Mapping[str, Any]) -> str:
         wanted = {k: keys[k] for k in ("unit", "clustering_method")}
-        found = frame(self._con, f"SELECT DISTINCT clustering_method FROM temp.main.{units} "
-                                 f"WHERE {where(wanted)} ORDER BY ALL")["clustering_method"].to_list()
+        found = frame(
+            self._con,
+            f"SELECT DISTINCT clustering_method FROM temp.main.{units} "
+            f"WHERE {where(wanted)} ORDER BY ALL",
+        )["clustering_method"].to_list()
         if not found:
             raise NotFoundError("there is no such unit", place=_place(keys))
         if len(found) > 1:
-            raise NotFoundError("there are several clusterings", place=_place(keys),
-                                found=", ".join(found), hint="Give clustering_method.")
+            raise NotFoundError(
+                "there are several clusterings",
+                place=_place(keys),
+                found=", ".join(found),
+                hint="Give clustering_method.",
+            )
         return str(found[0])
 
     def _keep(
-        self, what: str, keys: Mapping[str, Any], extra: tuple[object, ...],
+        self,
+        what: str,
+        keys: Mapping[str, Any],
+        extra: tuple[object, ...],
         query: Callable[[], str],
     ) -> str:
         """Return the name of the temporary table with a query's result, made anew if outdated."""

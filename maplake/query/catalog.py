@@ -47,7 +47,9 @@ class Settings:
 
 
 def signature(
-    root: Path, *, conditions: Mapping[str, str] | None = None,
+    root: Path,
+    *,
+    conditions: Mapping[str, str] | None = None,
     align_types: Mapping[str, AlignRow] | None = None,
 ) -> str:
     """Return a hash that changes whenever the catalog of ``root`` has to be rebuilt."""
@@ -55,7 +57,9 @@ def signature(
 
 
 def is_current(
-    root: Path, *, conditions: Mapping[str, str] | None = None,
+    root: Path,
+    *,
+    conditions: Mapping[str, str] | None = None,
     align_types: Mapping[str, AlignRow] | None = None,
 ) -> bool:
     """Whether the catalog of ``root`` is there and says what it should."""
@@ -77,7 +81,9 @@ def read_settings(root: Path) -> Settings | None:
 
 
 def build(
-    root: Path, *, conditions: Mapping[str, str] | None = None,
+    root: Path,
+    *,
+    conditions: Mapping[str, str] | None = None,
     align_types: Mapping[str, AlignRow] | None = None,
 ) -> None:
     """Write ``lake.duckdb`` and ``views.sql`` of the lake at ``root``.

@@ -1,4 +1,4 @@
-"""Does the lake hold what its declarations and manifests say?
+"""Compare the lake with its declarations and manifests.
 
 A few set-wise queries per table, whatever the number of sessions.
 """
@@ -112,8 +112,12 @@ def _schema(con: duckdb.DuckDBPyConnection, root: Path, table: Table) -> Iterato
         columns = [tuple(item) for item in found]
         if columns != wanted:
             odd = sorted(set(columns) ^ set(wanted)) or columns
-            yield Problem(table.full_name, _below(root, file), "schema",
-                          f"its columns are not as declared: {odd[:4]}")
+            yield Problem(
+                table.full_name,
+                _below(root, file),
+                "schema",
+                f"its columns are not as declared: {odd[:4]}",
+            )
 
 
 def _parquet_type(column: Column) -> str:
@@ -146,8 +150,13 @@ def _columns(con: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Problem]:
         if not column.nullable:
             rules.append(("null", f"{column.name} is null", f"{name} IS NULL"))
         if column.values:
-            rules.append(("values", f"{column.name} is none of {', '.join(column.values)}",
-                          f"{name} NOT IN ({', '.join(literal(v) for v in column.values)})"))
+            rules.append(
+                (
+                    "values",
+                    f"{column.name} is none of {', '.join(column.values)}",
+                    f"{name} NOT IN ({', '.join(literal(v) for v in column.values)})",
+                )
+            )
     counts = ", ".join(f"count(*) FILTER ({rule[2]})" for rule in rules)
     row = con.execute(f"SELECT {counts} FROM {_view(table)}").fetchone() or ()
     for (kind, message, predicate), count in zip(rules, row, strict=False):
@@ -163,13 +172,19 @@ def _unique(con: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Problem]:
             continue
         columns = _names(names)
         given = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in names)
-        twice = f"SELECT {columns}, count(*) AS n FROM {_view(table)} WHERE {given} " \
-                f"GROUP BY {columns} HAVING count(*) > 1"
+        twice = (
+            f"SELECT {columns}, count(*) AS n FROM {_view(table)} WHERE {given} "
+            f"GROUP BY {columns} HAVING count(*) > 1"
+        )
         row = con.execute(f"SELECT sum(n - 1), first(t) FROM ({twice}) AS t").fetchone()
         if row and row[0]:
-            yield Problem(table.full_name, "", kind,
-                          f"several rows have the same {', '.join(names)}, e.g. {_show(row[1])}",
-                          int(row[0]))
+            yield Problem(
+                table.full_name,
+                "",
+                kind,
+                f"several rows have the same {', '.join(names)}, e.g. {_show(row[1])}",
+                int(row[0]),
+            )
 
 
 def _references(con: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Problem]:
@@ -178,7 +193,9 @@ def _references(con: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Proble
         row = con.execute(_dangling(table, ref)).fetchone()
         if row and row[0]:
             yield Problem(
-                table.full_name, "", "reference",
+                table.full_name,
+                "",
+                "reference",
                 f"no row of {ref.table} for {', '.join(ref.columns)}, e.g. {_show(row[1])}",
                 int(row[0]),
             )
@@ -227,9 +244,9 @@ def _files(root: Path, deep: bool) -> Iterator[Problem]:
             known[path] = name
             yield from _file(root, path, entry, deep)
     for folder in ("tables", "arrays"):
-        for path in sorted((root / folder).rglob("*")):
-            below = path.relative_to(root).as_posix()
-            if path.is_file() and below not in known:
+        for file in sorted((root / folder).rglob("*")):
+            below = file.relative_to(root).as_posix()
+            if file.is_file() and below not in known:
                 yield _file_problem(below, "extra", "no manifest knows this file")
 
 

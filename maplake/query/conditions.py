@@ -44,6 +44,8 @@ def _check_condition(con: duckdb.DuckDBPyConnection, name: str, predicate: str) 
     import duckdb
 
     place = f"condition {name!r}"
+    if not predicate.strip():
+        raise ConfigError("it is empty", place=place, expected="an SQL predicate")
     query = f"SELECT trial, (\n{predicate}\n) FROM psth.trial"
     try:
         row = con.execute("SELECT json_serialize_sql(?::VARCHAR)", [query]).fetchone()
@@ -55,7 +57,9 @@ def _check_condition(con: duckdb.DuckDBPyConnection, name: str, predicate: str) 
         kind = con.sql(f"{query} LIMIT 0").types[1]
     except duckdb.Error as error:
         raise ConfigError(
-            str(error), place=place, found=predicate,
+            str(error),
+            place=place,
+            found=predicate,
             hint=f"The columns are: {', '.join(c.name for c in get('psth.trial').columns)}.",
         ) from error
     if str(kind) != "BOOLEAN":
@@ -96,7 +100,9 @@ def check_align_types(align_types: Mapping[str, Sequence[object]]) -> None:
             raise ConfigError("a trial event has this name", place=place)
         if len(row) != _ALIGN_FIELDS or row[0] not in TRIAL_EVENT_TYPES:
             raise ConfigError(
-                "it needs a trial event, two offsets and a window", place=place, found=list(row),
+                "it needs a trial event, two offsets and a window",
+                place=place,
+                found=list(row),
                 expected=f"one of {', '.join(TRIAL_EVENT_TYPES)} first",
             )
 
@@ -108,7 +114,8 @@ def _check_names(
     for name in names:
         if not name.strip() or name.lower() in seen:
             raise ConfigError(
-                "the name is empty or taken", place=f"{what} {name!r}",
+                "the name is empty or taken",
+                place=f"{what} {name!r}",
                 hint="Names compare without regard to case.",
             )
         seen.add(name.lower())

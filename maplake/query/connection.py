@@ -59,7 +59,8 @@ def attach(con: duckdb.DuckDBPyConnection, root: Path) -> None:
         con.execute("ATTACH ':memory:' AS lake")
     except duckdb.Error as error:
         raise LakeError(
-            f"the catalog cannot be opened: {error}", file=path,
+            f"the catalog cannot be opened: {error}",
+            file=path,
             hint="Run `maplake catalog` to write it anew.",
         ) from error
     con.execute("USE lake")

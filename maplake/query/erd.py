@@ -38,8 +38,9 @@ def _entity(table: Table) -> Iterator[str]:
     foreign = {name for ref in table.refs for name in ref.columns}
     yield f'    {_name(table.full_name)}["{table.full_name}"] {{'
     for column in table.all_columns:
-        marks = [m for m, on in (("PK", column.name in table.key), ("FK", column.name in foreign))
-                 if on]
+        marks = [
+            m for m, on in (("PK", column.name in table.key), ("FK", column.name in foreign)) if on
+        ]
         text = column.comment.replace('"', "'") + (f" ({column.unit})" if column.unit else "")
         parts = [_type(column.type), column.name, ", ".join(marks), f'"{text}"']
         yield "        " + " ".join(part for part in parts if part)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from maplake.layout import relative_glob
+from maplake.layout import Layout
 from maplake.query.views import has_files
 from maplake.tables import Column, Table
 
@@ -27,8 +26,10 @@ def scan(root: Path, table: Table) -> pl.LazyFrame:
     if not has_files(root, table):
         return pl.LazyFrame(schema=schema)
     hive = {name: schema[name] for name in table.partition}
+    # A folder, not a pattern: then nothing above it is taken for a partition or a wildcard.
     found = pl.scan_parquet(
-        f"{glob.escape(root.resolve().as_posix())}/{relative_glob(table)}",
+        Layout(root).table_dir(table).resolve(),
+        glob=False,
         hive_partitioning=bool(hive),
         hive_schema=hive or None,
     )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from maplake.errors import IntegrityError, LakeNotFoundError, LakeVersionError
 from maplake.layout import FORMAT_VERSION, Layout
@@ -36,7 +36,8 @@ def find_root(path: Path) -> Path:
         if Layout(folder).format_file.is_file():
             return folder
     raise LakeNotFoundError(
-        "there is no lake here", file=path,
+        "there is no lake here",
+        file=path,
         hint="Give the folder that lake.toml names as root; `maplake init` makes a new lake.",
     )
 
@@ -114,7 +115,8 @@ class Lake:
         table = get(name)
         if table.store.on_disk and not table.computed:
             return scan(self.root, table)
-        return self.sql(f"FROM {full_identifier(table.full_name)}").pl(lazy=True)
+        relation = self.sql(f"FROM {full_identifier(table.full_name)}")
+        return cast("pl.LazyFrame", relation.pl(lazy=True))
 
     def tables(self) -> pl.DataFrame:
         """Return an overview: table, rows (null for views), comment."""
@@ -125,7 +127,11 @@ class Lake:
         return frame(self._con, _SESSIONS)
 
     def spikes(
-        self, subject_id: int, session: int, insertion_number: int, unit: int | None = None,
+        self,
+        subject_id: int,
+        session: int,
+        insertion_number: int,
+        unit: int | None = None,
         clustering_method: str | None = None,
     ) -> Spikes:
         """Return all spikes of a clustering, or of one unit, read when asked for.
@@ -140,19 +146,56 @@ class Lake:
         )
 
     @overload
-    def psth(self, subject_id: int, session: int, insertion_number: int | None = ...,
-             unit: int | None = ..., condition: str = ..., **options: Any) -> Psth: ...
+    def psth(
+        self,
+        subject_id: int,
+        session: int,
+        insertion_number: int | None = ...,
+        unit: int | None = ...,
+        condition: str = ...,
+        *,
+        bin: float = ...,
+        start: float = ...,
+        stop: float = ...,
+        event: str = ...,
+        occurrence: str = ...,
+        clustering_method: str | None = ...,
+        all_units: bool = ...,
+    ) -> Psth: ...
 
     @overload
-    def psth(self, subject_id: int, session: int, insertion_number: int | None = ...,
-             unit: int | None = ..., *, condition: Sequence[str],
-             **options: Any) -> dict[str, Psth]: ...
+    def psth(
+        self,
+        subject_id: int,
+        session: int,
+        insertion_number: int | None = ...,
+        unit: int | None = ...,
+        *,
+        condition: list[str] | tuple[str, ...],
+        bin: float = ...,
+        start: float = ...,
+        stop: float = ...,
+        event: str = ...,
+        occurrence: str = ...,
+        clustering_method: str | None = ...,
+        all_units: bool = ...,
+    ) -> dict[str, Psth]: ...
 
     def psth(
-        self, subject_id: int, session: int, insertion_number: int | None = None,
-        unit: int | None = None, condition: str | Sequence[str] = "good_noearlylick_hit", *,
-        bin: float = 0.04, start: float = -3.0, stop: float = 3.0, event: str = "go",  # noqa: A002
-        occurrence: str = "last", clustering_method: str | None = None, all_units: bool = False,
+        self,
+        subject_id: int,
+        session: int,
+        insertion_number: int | None = None,
+        unit: int | None = None,
+        condition: str | list[str] | tuple[str, ...] = "good_noearlylick_hit",
+        *,
+        bin: float = 0.04,  # noqa: A002  (the word that SQL and numpy use)
+        start: float = -3.0,
+        stop: float = 3.0,
+        event: str = "go",
+        occurrence: str = "last",
+        clustering_method: str | None = None,
+        all_units: bool = False,
     ) -> Psth | dict[str, Psth]:
         """Compute PSTHs of a session's units, a probe's, or one.
 
@@ -183,21 +226,37 @@ class Lake:
             If there is no such condition or event.
         """
         keys = {
-            "subject_id": subject_id, "session": session, "insertion_number": insertion_number,
-            "clustering_method": clustering_method, "unit": unit,
+            "subject_id": subject_id,
+            "session": session,
+            "insertion_number": insertion_number,
+            "clustering_method": clustering_method,
+            "unit": unit,
         }
         options = {
-            "bin": float(bin), "start": float(start), "stop": float(stop), "event": event,
-            "occurrence": occurrence, "all_units": all_units,
+            "bin": float(bin),
+            "start": float(start),
+            "stop": float(stop),
+            "event": event,
+            "occurrence": occurrence,
+            "all_units": all_units,
         }
         if isinstance(condition, str):
             return psth(self._con, keys, condition, options)
         return {name: psth(self._con, keys, name, options) for name in condition}
 
     def raster(
-        self, subject_id: int, session: int, insertion_number: int, unit: int,
-        condition: str = "good_noearlylick_hit", *, start: float = -3.0, stop: float = 3.0,
-        event: str = "go", occurrence: str = "last", clustering_method: str | None = None,
+        self,
+        subject_id: int,
+        session: int,
+        insertion_number: int,
+        unit: int,
+        condition: str = "good_noearlylick_hit",
+        *,
+        start: float = -3.0,
+        stop: float = 3.0,
+        event: str = "go",
+        occurrence: str = "last",
+        clustering_method: str | None = None,
     ) -> pl.DataFrame:
         """Return the spikes of one unit around an event.
 
@@ -213,12 +272,17 @@ class Lake:
             If there is no such condition or event.
         """
         keys = {
-            "subject_id": int(subject_id), "session": int(session),
-            "insertion_number": int(insertion_number), "clustering_method": clustering_method,
+            "subject_id": int(subject_id),
+            "session": int(session),
+            "insertion_number": int(insertion_number),
+            "clustering_method": clustering_method,
             "unit": int(unit),
         }
         options = {
-            "start": float(start), "stop": float(stop), "event": event, "occurrence": occurrence,
+            "start": float(start),
+            "stop": float(stop),
+            "event": event,
+            "occurrence": occurrence,
         }
         return self._rasters.raster(keys, condition, options)
 
@@ -226,11 +290,13 @@ class Lake:
         """Close the connection."""
         self._con.close()
 
-    def __enter__(self) -> Lake:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self.close()
@@ -265,7 +331,9 @@ def _check_version(root: Path) -> None:
         raise IntegrityError("the lake's version cannot be read", file=file) from error
     if found > FORMAT_VERSION:
         raise LakeVersionError(
-            "the lake was written by a newer maplake", file=root, found=f"format {found}",
+            "the lake was written by a newer maplake",
+            file=root,
+            found=f"format {found}",
             expected=f"format {FORMAT_VERSION} or older",
             hint="Update maplake: pip install --upgrade maplake.",
         )

@@ -71,8 +71,8 @@ def as_text(root: Path, sessions: pl.DataFrame) -> str:
     return (
         f"<maplake at {root}: {len(sessions)} sessions of {animals} animals, "
         f"{sessions['probes'].sum()} probe insertions, {sessions['units'].sum():,} units>\n"
-        "lake.sessions(), lake.tables(), lake.table('ephys.unit'), lake.sql('FROM psth.unit_psth'), "
-        "lake.psth(subject_id, session)"
+        "lake.sessions(), lake.tables(), lake.table('ephys.unit'), "
+        "lake.sql('FROM psth.unit_psth'), lake.psth(subject_id, session)"
     )
 
 

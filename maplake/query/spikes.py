@@ -42,7 +42,8 @@ class Spikes:
             self._group: Any = zarr.open_group(str(store), mode="r")
         except (OSError, ValueError, KeyError) as error:
             raise LakeError(
-                f"the array store cannot be opened: {error}", file=store,
+                f"the array store cannot be opened: {error}",
+                file=store,
                 hint="`maplake check --deep` tells which files are damaged.",
             ) from error
         self._unit = unit
@@ -53,9 +54,11 @@ class Spikes:
         place = np.flatnonzero(units == unit)
         if not len(place):
             raise NotFoundError(
-                f"there is no unit {unit}", file=self._store,
+                f"there is no unit {unit}",
+                file=self._store,
                 found=f"{len(units)} units from {units.min()} to {units.max()}"
-                if len(units) else "no units",
+                if len(units)
+                else "no units",
             )
         return int(place[0])
 
@@ -106,7 +109,7 @@ class Spikes:
     def time(self) -> Floats:
         """Time of every spike from the first recorded trial's start (s), shape (spikes,)."""
         first = int(self._group.attrs["first_trial_sample"])
-        return (self.sample - first) / self.sampling_rate  # type: ignore[no-any-return]
+        return (self.sample - first) / self.sampling_rate
 
     @property
     def site(self) -> npt.NDArray[np.int32]:
@@ -140,8 +143,12 @@ class Spikes:
 
 
 def open_spikes(
-    root: Path, subject_id: int, session: int, insertion_number: int,
-    unit: int | None, clustering_method: str | None,
+    root: Path,
+    subject_id: int,
+    session: int,
+    insertion_number: int,
+    unit: int | None,
+    clustering_method: str | None,
 ) -> Spikes:
     """Find the array store of a clustering; see :meth:`maplake.query.lake.Lake.spikes`."""
     partition = {
@@ -158,11 +165,14 @@ def open_spikes(
     if not found:
         raise NotFoundError(
             f"there are no spikes{f' by {clustering_method}' if clustering_method else ''}",
-            place=place, hint="lake.table('ephys.clustering_label') lists what there is.",
+            place=place,
+            hint="lake.table('ephys.clustering_label') lists what there is.",
         )
     if len(found) > 1:
         raise NotFoundError(
-            "there are several clusterings", place=place,
-            found=", ".join(path.stem for path in found), hint="Give clustering_method.",
+            "there are several clusterings",
+            place=place,
+            found=", ".join(path.stem for path in found),
+            hint="Give clustering_method.",
         )
     return Spikes(found[0], unit)

@@ -68,9 +68,16 @@ def glob_literal(root: Path, pattern: str) -> str:
     ------
     LakeError
         If a folder above the lake looks like a partition (``session=3``): its value would
-        silently take the place of the lake's own.
+        silently take the place of the lake's own. If it has a question mark, which DuckDB takes
+        for the end of a file's name.
     """
     text = root.resolve().as_posix()
+    if "?" in text:
+        raise LakeError(
+            "DuckDB cannot use a folder with a question mark",
+            file=root,
+            hint="Move the lake or rename that folder.",
+        )
     for part in text.split("/"):
         if part.split("=", 1)[0] in PARTITION_KEYS and "=" in part:
             raise LakeError(

@@ -23,8 +23,10 @@ _NO_CASE = {"trial_condition_name", "align_type_name"}
 
 
 def raw_name(table: Table) -> str:
-    """Return the name of the view of a table's files: its own, or ``…_file`` where sql/ adds
-    columns and defines the public view."""
+    """Return the name of the view of a table's files.
+
+    It is the table's own, or ``…_file`` where sql/ adds columns and defines the public view.
+    """
     return f"{table.full_name}_file" if table.computed else table.full_name
 
 
@@ -43,15 +45,18 @@ def statements(
         The lab's own alignments by name: event, trial offset, time offset (s), start and end of
         the window (s).
     """
-    extra = {
+    extra: dict[str, list[Sequence[object]]] = {
         "psth.trial_condition": [(name, text, None) for name, text in conditions.items()],
         "psth.align_type": [(name, *row) for name, row in align_types.items()],
     }
     return [
         *(f"CREATE SCHEMA IF NOT EXISTS {identifier(schema)}" for schema in SCHEMAS),
         *chain.from_iterable(_stored(root, t) for t in TABLES.values() if t.store.on_disk),
-        *(lookup(t, extra.get(t.full_name, ())) for t in TABLES.values()
-          if t.store is Store.LOOKUP),
+        *(
+            lookup(t, extra.get(t.full_name, ()))
+            for t in TABLES.values()
+            if t.store is Store.LOOKUP
+        ),
         source_view(root),
         *chain.from_iterable(script(name) for name in _BEFORE_CONDITIONS),
         trial_set(_predicates(conditions)),
@@ -76,7 +81,8 @@ def trial_set(predicates: Mapping[str, str]) -> str:
     """Return the view of every trial's conditions: all predicates in one scan of psth.trial."""
     # The line break keeps a comment at a predicate's end from swallowing the parenthesis.
     cases = ",\n        ".join(
-        f"CASE WHEN ({text}\n        ) THEN {literal(name)} END" for name, text in predicates.items()
+        f"CASE WHEN ({text}\n        ) THEN {literal(name)} END"
+        for name, text in predicates.items()
     )
     return (
         "CREATE VIEW psth.trial_set AS\n"

@@ -1,0 +1,403 @@
+"""The catalog: what any DuckDB client finds in lake.duckdb and views.sql."""
+
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from lakefiles import (
+    finish,
+    make_probe,
+    make_session,
+    small_lake,
+    write_lab,
+    write_session,
+    write_table,
+)
+
+import maplake
+from maplake.errors import ConfigError, LakeError
+from maplake.layout import Layout
+from maplake.query import catalog
+from maplake.query.sqltext import literal, sql_type
+from maplake.tables import TABLES
+
+CLI = shutil.which("duckdb", path=str(Path(sys.executable).parent)) or shutil.which("duckdb")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lake")
+    small_lake(path, conditions={"Late": "trial > 20"})
+    return path
+
+
+def attached(root):
+    con = duckdb.connect(str(Layout(root).catalog), read_only=True)
+    con.execute("SET threads = 2")
+    return con
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_every_declared_table_has_its_columns_types_and_comments(root, name):
+    table = TABLES[name]
+    con = attached(root)
+    found = con.sql(f"FROM {name} LIMIT 0")
+    assert found.columns == [c.name for c in table.all_columns]
+    assert [str(t) for t in found.types] == [sql_type(c.type) for c in table.all_columns]
+    comments = dict(
+        con.execute(
+            "SELECT column_name, comment FROM duckdb_columns() WHERE schema_name = ? AND "
+            "table_name = ?",
+            [table.schema, table.name],
+        ).fetchall()
+    )
+    for column in table.all_columns:
+        assert column.comment in comments[column.name]
+        assert column.unit in comments[column.name]
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_polars_has_the_same_columns_and_rows(root, name):
+    with maplake.open(root) as lake:
+        frame = lake.table(name).collect()
+        assert frame.columns == [c.name for c in TABLES[name].all_columns]
+        relation = lake.sql(f"FROM {name}")
+        assert len(frame) == len(relation)
+        assert frame.schema == relation.pl().schema
+
+
+def test_polars_of_an_empty_lake_has_types(tmp_path):
+    Layout(tmp_path).meta.mkdir()
+    Layout(tmp_path).format_file.write_text('{"format_version": 1}')
+    catalog.build(tmp_path)
+    with maplake.open(tmp_path) as lake:
+        for name in TABLES:
+            frame, relation = lake.table(name).collect(), lake.sql(f"FROM {name}")
+            assert frame.schema == relation.pl().schema
+        assert "0 sessions" in repr(lake)
+
+
+def scanned(con, query):
+    plan = con.execute(f"EXPLAIN ANALYZE {query}").fetchall()[0][1]
+    return [line for line in plan.splitlines() if "Scanning Files" in line]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "psth.unit_psth",
+        "psth.psth('good_noearlylick_hit')",
+        "psth.raster('good_noearlylick_hit')",
+        "psth.trial_counts('good_noearlylick_hit')",
+        "ephys.trial_spikes",
+        "ephys.spike",
+        "ephys.unit_stat",
+        "psth.condition_trial",
+        "ephys.unit_trial",
+        "psth.psth('good_noearlylick_hit', event := 'next_trial_start')",
+    ],
+)
+def test_keys_in_where_leave_out_files(root, source):
+    """Of 6 spike files and 3 behavior files, those of one session only are opened."""
+    con = attached(root)
+    lines = scanned(con, f"SELECT * FROM {source} WHERE subject_id = 101 AND session = 2")
+    assert lines
+    for line in lines:
+        found, total = (int(n) for n in line.split("Scanning Files: ")[1].split()[0].split("/"))
+        assert found <= (1 if total == 3 else 2), line
+
+
+def test_one_insertion_opens_one_spike_file(root):
+    con = attached(root)
+    for source in ("psth.unit_psth", "psth.psth('good_noearlylick_hit')"):
+        lines = scanned(
+            con,
+            f"FROM {source} WHERE subject_id = 101 AND session = 2 AND "
+            "insertion_number = 1 AND unit = 10",
+        )
+        assert all("1/" in line for line in lines)
+
+
+@pytest.mark.skipif(CLI is None, reason="the duckdb command line (duckdb-cli) is not installed")
+def test_an_older_client_in_another_folder_reads_it(root, tmp_path):
+    queries = [
+        "SELECT count(*) FROM psth.unit_psth",
+        "SELECT sum(count) FROM psth.psth('GOOD_noearlylick_hit', bin := 0.1) WHERE unit = 50",
+        "SELECT count(*) FROM psth.raster('late', event := 'go_cue', start := -9)",
+        "SELECT count(*) FROM psth.trial_counts('late', event := 'delay') WHERE unit = 10",
+        "SELECT count(*) FROM ephys.unit_stat",
+        "SELECT count(*) FROM psth.condition_trial WHERE trial_condition_name = 'LATE'",
+        """SELECT md5(string_agg(unit_psth::VARCHAR, ','
+        ORDER BY subject_id, session, insertion_number, unit, trial_condition_name))
+        FROM psth.unit_psth""",
+    ]
+    with maplake.open(root) as lake:
+        expected = [lake.sql(query).fetchall()[0][0] for query in queries]
+    for file, extra in ((Layout(root).catalog, []), (":memory:", [f".read {Layout(root).views}"])):
+        arguments = [CLI, *(["-readonly"] if file != ":memory:" else []), "-json", str(file)]
+        for query, value in zip(queries, expected, strict=True):
+            text = "\n".join([*extra, query + ";"])
+            done = subprocess.run(
+                arguments,
+                input=text,
+                capture_output=True,
+                text=True,
+                cwd=tmp_path,
+                check=True,
+                timeout=60,
+            )
+            assert str(next(iter(json.loads(done.stdout)[0].values()))) == str(value), query
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "it's",
+        "50% [a] {b}",
+        "a*b",
+        "Größe µ 脳",
+        'say "x"',
+        "a=b",
+        "~x; --",
+        "$HOME",
+    ],
+)
+def test_any_folder_name_works(tmp_path, folder):
+    root = tmp_path / folder
+    try:
+        root.mkdir()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    rng = np.random.default_rng(0)
+    for number in (1, 2):
+        s = make_session(rng, 1, number)
+        s.probes[1] = make_probe(rng, s, 1)
+        write_session(root, s)
+    write_lab(root, [1])
+    finish(root)
+    with maplake.open(root) as lake:
+        assert lake.psth(1, 1, 1, 50).count.sum() > 0
+        assert len(lake.raster(1, 1, 1, 50)) > 0
+        assert lake.table("ephys.unit").collect().height == 12
+        assert len(lake.spikes(1, 1, 1)) > 0
+
+
+@pytest.mark.parametrize("folder", ["session=9", "what?"])
+def test_a_folder_that_queries_would_misread_is_refused(tmp_path, folder):
+    root = tmp_path / folder
+    try:
+        root.mkdir()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    rng = np.random.default_rng(0)
+    write_session(root, make_session(rng, 1, 1))
+    with pytest.raises(LakeError, match="rename that folder"):
+        catalog.build(root)
+
+
+def test_a_moved_lake_is_found_and_can_be_rebuilt(root, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(root, moved)
+    shutil.rmtree(moved / "tables" / "experiment" / "behavior_trial" / "subject_id=102")
+    with maplake.open(moved) as lake:  # before any rebuild: its own files, and its conditions
+        rows = lake.sql("SELECT DISTINCT subject_id FROM experiment.behavior_trial").fetchall()
+        assert rows == [(101,)]
+        assert lake.psth(101, 1, condition="late").count.sum() > 0
+    assert not catalog.is_current(moved, conditions={"Late": "trial > 20"})
+    catalog.build(moved, conditions={"Late": "trial > 20"})
+    assert catalog.is_current(moved, conditions={"Late": "trial > 20"})
+    assert attached(moved).execute(
+        "SELECT count(DISTINCT subject_id) FROM experiment.behavior_trial"
+    ).fetchone() == (1,)
+
+
+def test_is_current_notices_what_matters(root, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    options = {"conditions": {"Late": "trial > 20"}}
+    catalog.build(copy, **options)
+    assert catalog.is_current(copy, **options)
+    assert not catalog.is_current(copy)
+    assert not catalog.is_current(copy, conditions={"Late": "trial > 21"})
+    assert not catalog.is_current(copy, align_types={"x": ("go", 0, 0.0, -1.0, 1.0)}, **options)
+    write_table(
+        copy, "ephys.unit_note", {"subject_id": 101, "session": 1, "insertion_number": 1}, unit=[10]
+    )
+    assert not catalog.is_current(copy, **options)
+    catalog.build(copy, **options)
+    Layout(copy).catalog.unlink()
+    assert not catalog.is_current(copy, **options)
+    with maplake.open(copy) as lake:  # views.sql does without
+        assert lake.sql("FROM ephys.unit_note").fetchall()[0][4] == 10
+
+
+@pytest.mark.parametrize(
+    ("predicate", "message"),
+    [
+        ("trial >", "syntax error"),
+        ("no_such_column = 1", "no_such_column"),
+        ("trial + 1", "true or false"),
+        ("true) FROM psth.trial WHERE (true", "syntax error"),
+        ("true) UNION SELECT 1, (true", "more than one expression"),
+        ("true), (false", "more than one expression"),
+        ("true); DROP TABLE psth.trial; SELECT 1, (true", "Only SELECT"),
+        ("count(*) > 1", "GROUP BY"),
+        ("true); SELECT 1, (true", "more than one expression"),
+        (" ", "empty"),
+    ],
+)
+def test_a_wrong_condition_is_named(tmp_path, predicate, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        catalog.build(tmp_path, conditions={"fine": "trial > 1", "mine": predicate})
+    assert "'mine'" in str(caught.value)
+    assert not Layout(tmp_path).catalog.exists()
+
+
+@pytest.mark.parametrize("name", ["", "  ", "GOOD_noearlylick_HIT"])
+def test_condition_names_are_unique_whatever_their_case(tmp_path, name):
+    with pytest.raises(ConfigError, match="empty or taken"):
+        catalog.build(tmp_path, conditions={name: "true"})
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("delay", ("go", 0, 0.0, -1.0, 1.0)),
+        ("mine", ("cough", 0, 0.0, -1.0, 1.0)),
+        ("mine", ("go", 0)),
+        ("Go_Cue", ("go", 0, 0.0, -1.0, 1.0)),
+    ],
+)
+def test_wrong_align_types_are_named(tmp_path, name, row):
+    with pytest.raises(ConfigError, match=name):
+        catalog.build(tmp_path, align_types={name: row})
+
+
+def test_condition_names_may_hold_anything(tmp_path):
+    small_lake(tmp_path, conditions={"it's; --": "outcome = 'hit'"})
+    with maplake.open(tmp_path) as lake:
+        assert lake.psth(101, 1, condition="IT'S; --").trial_count.max() > 0
+
+
+def test_ambiguous_photostimulation_is_an_error_only_where_asked(tmp_path):
+    rng = np.random.default_rng(3)
+    for number in (1, 2, 3):
+        write_session(tmp_path, make_session(rng, 1, number))
+    site = {"photo_stim": [4, 5, 6, 6], "skull_reference": ["Bregma"] * 4}
+    write_table(
+        tmp_path,
+        "experiment.photostim_location",
+        {"subject_id": 1, "session": 1},
+        **site,
+        ml_location=[-1.0, 1.0, -1.0, 1.0],
+        brain_area=["ALM", "ALM", "ALM", "vS1"],
+    )
+    write_table(
+        tmp_path,
+        "experiment.photostim_location",
+        {"subject_id": 1, "session": 2},
+        **site,
+        ml_location=[0.0, 1.0, -1.0, 1.0],
+        brain_area=["ALM"] * 4,
+    )
+    write_lab(tmp_path, [1])
+    finish(tmp_path)
+    with maplake.open(tmp_path) as lake:
+        region = "FROM experiment.photostim_brain_region WHERE subject_id = 1"
+        assert lake.sql(f"{region} AND session = 3 ORDER BY photo_stim").fetchall() == [
+            (1, 3, 4, "ALM", "left"),
+            (1, 3, 5, "ALM", "right"),
+            (1, 3, 6, "ALM", "both"),
+        ]
+        for number, message in ((1, "several brain areas"), (2, "has no side")):
+            with pytest.raises(duckdb.Error, match=message):
+                lake.sql(f"{region} AND session = {number}").fetchall()
+        trials = lake.sql("SELECT DISTINCT session, photostim, stim_sites FROM psth.trial").pl()
+        sites = trials.filter(session=1, photostim=True)["stim_sites"].to_list()
+        assert [] in sites
+        assert ["both alm"] not in sites
+
+
+def test_passive_photostimulation(tmp_path):
+    rng = np.random.default_rng(3)
+    s = make_session(rng, 1, 1)
+    write_session(tmp_path, s)
+    key = s.key
+    write_table(tmp_path, "experiment.photostim_trial", key, trial=[1, 41, 42])
+    write_lab(tmp_path, [1])
+    finish(tmp_path)
+    with maplake.open(tmp_path) as lake:
+        found = lake.sql("SELECT trial FROM experiment.passive_photostim_trial ORDER BY trial")
+        assert found.fetchall() == [(41,), (42,)]
+
+
+def test_sources_come_from_the_state_files(root, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    state = Layout(copy).meta / "state"
+    state.mkdir()
+    source = {
+        "kind": "ephys",
+        "name": "a'b",
+        "status": "failed",
+        "reason": "why",
+        "reader": "x",
+        "reader_version": 1,
+        "fingerprint": "f",
+        "subject_id": 101,
+        "session": None,
+        "insertion_number": None,
+        "files": [["p", 1, 2]],
+        "more": {"any": "thing"},
+    }
+    for number in (1, 2):
+        (state / f"101_{number}.json").write_text(json.dumps({"sources": [source] * number}))
+    catalog.build(copy)
+    with maplake.open(copy) as lake:
+        rows = lake.sql(
+            "SELECT kind, name, status, reason, subject_id, session FROM ingest.source"
+        ).fetchall()
+    assert rows == [("ephys", "a'b", "failed", "why", 101, None)] * 3
+
+
+def test_a_writer_replaces_the_catalog_under_readers(root, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    catalog.build(copy, conditions={"one": "true"})
+    script = textwrap.dedent(f"""
+        from pathlib import Path
+        from maplake.query import catalog
+        catalog.build(Path({str(copy)!r}), conditions={{"two": "true"}})
+    """)
+    with maplake.open(copy) as lake:
+        assert lake.psth(101, 1, condition="one").count.sum() > 0
+        done = subprocess.run(
+            [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        assert lake.psth(101, 1, condition="two").count.sum() > 0
+        assert len(lake.raster(101, 1, 1, 50, "two")) > 0
+    left = [p.name for p in copy.iterdir() if p.name.startswith(".") and p.name != ".maplake"]
+    assert left == []
+
+
+def test_a_broken_file_is_named_when_building(tmp_path):
+    rng = np.random.default_rng(3)
+    s = make_session(rng, 1, 1)
+    write_session(tmp_path, s)
+    (tmp_path / "tables/experiment/session/subject_id=1/session=1/part.parquet").write_bytes(b"x")
+    with pytest.raises(LakeError, match=r"experiment.*session"):
+        catalog.build(tmp_path)
+
+
+def test_literals():
+    con = duckdb.connect()
+    for value in ("it's", "", "a\\b\n%", 1, -2, 0.1, 1e300, True, False, None, ["a'", "b"], [1]):
+        assert con.sql(f"SELECT {literal(value)}").fetchall()[0][0] == value
+    assert str(con.sql(f"SELECT {literal(float('nan'))}").fetchall()[0][0]) == "nan"
