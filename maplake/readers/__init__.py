@@ -19,8 +19,11 @@ __all__ = ["Reader", "all_readers", "of_kind"]
 _BUILT_IN = (
     "delay_response",
     "spikeglx",
+    "jrclust_v4",
+    "jrclust_v3",
     "kilosort",
     "bitcode",
+    "xa_bitcodes",
     "animals",
     "insertion_locations",
 )
