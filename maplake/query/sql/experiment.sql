@@ -9,7 +9,7 @@ SELECT
     session,
     photo_stim,
     min(brain_area) AS brain_area,
-    count(DISTINCT brain_area) AS area_count,
+    min(brain_area) <> max(brain_area) AS several_areas,
     CASE
         WHEN min(ml_location) < 0 AND max(ml_location) > 0 THEN 'both'
         WHEN min(ml_location) < 0 THEN 'left'
@@ -26,7 +26,7 @@ SELECT
     session,
     photo_stim,
     CASE
-        WHEN area_count > 1
+        WHEN several_areas
         THEN error(format(
             'photostim protocol {} of subject {}, session {} aims at several brain areas',
             photo_stim, subject_id, session))

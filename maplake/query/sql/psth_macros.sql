@@ -1,4 +1,6 @@
 -- Table macros for any condition, bin, window and event. Filters on the unit key reach the files.
+-- They look for the lake's schemas in the default database: open lake.duckdb itself, or after
+-- ATTACH '…/lake.duckdb' AS lake (READ_ONLY) say USE lake.
 --
 -- event is a trial event (go, delay, choice, …) or the name of an align type.
 --   * A trial event uses the trial's own spikes only, as published for go; where it happens

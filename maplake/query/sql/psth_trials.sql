@@ -25,12 +25,9 @@ LEFT JOIN (
         e.subject_id,
         e.session,
         e.trial,
-        coalesce(
-            list(DISTINCT lower(p.laterality || ' ' || p.brain_area)
-                 ORDER BY lower(p.laterality || ' ' || p.brain_area))
-                FILTER (p.area_count = 1 AND p.laterality IS NOT NULL),
-            []
-        ) AS stim_sites
+        list_sort(list_distinct(list(
+            CASE WHEN NOT p.several_areas THEN lower(p.laterality || ' ' || p.brain_area) END
+        ))) AS stim_sites
     FROM experiment.photostim_event AS e
     LEFT JOIN experiment.photostim_target AS p USING (subject_id, session, photo_stim)
     GROUP BY e.subject_id, e.session, e.trial

@@ -41,7 +41,7 @@ SELECT
     psth.in_time_order(
         histogram((t.go_sample - s.spike_sample) / t.sampling_rate, psth.negated_edges(-3, 3, 0.04)),
         149
-    ) AS counts
+    )::DOUBLE[] AS counts
 FROM ephys.spike_file AS s
 JOIN psth.pattern_trial AS t USING (subject_id, session, insertion_number, trial)
 GROUP BY s.subject_id, s.session, s.insertion_number, s.clustering_method, s.unit, t.pattern;
