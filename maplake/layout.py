@@ -130,6 +130,12 @@ def ccf_store(annotation_version: str, resolution_um: int) -> PurePosixPath:
     )
 
 
+def archived_store(partition: Mapping[str, object], archive: str) -> PurePosixPath:
+    """Return the path, below the lake's root, of the Zarr group of an archived clustering."""
+    levels = [f"{n}={partition[n]}" for n in ("subject_id", "session", "insertion_number")]
+    return PurePosixPath("arrays", "ephys", *levels, "archive", f"{safe_name(archive)}.zarr")
+
+
 def session_name(subject_id: int, session: int) -> str:
     """Return the name of a session's state and manifest."""
     return f"{subject_id}_{session}"

@@ -11,13 +11,16 @@ import numpy as np
 import polars as pl
 import pytest
 from labs import content, ingest, lake_root, reasons, sql, statuses, table
+from scipy.io import loadmat, savemat
 
 from maplake import simulate
 from maplake.config import load
 from maplake.errors import ConfigError, LakeLockedError, LakeVersionError, NotFoundError
 from maplake.ingest import pipeline
+from maplake.ingest.archive import archived, restore
 from maplake.ingest.lakes import init
 from maplake.ingest.status import status
+from maplake.query.check import check
 from maplake.writers.lock import write_lock
 
 TASK = simulate.Task(free_water=0.05, skipped=(4,))
@@ -263,24 +266,60 @@ class TestChanges:
         assert content(root) == before
         assert set(statuses(ingest(lab)).values()) == {"unchanged"}
 
-    def test_a_changed_sorting_replaces_its_own_rows_only(self, tmp_path):
+    def test_a_new_sorting_replaces_the_old_one_on_request_only(self, tmp_path):
         lab = small(tmp_path)
         ingest(lab)
+        config = load(lab.config)
         root = lake_root(lab)
         before = content(root)
         probe = lab.probes[0]
+        name = probe.folder.relative_to(lab.directory / "ephys").as_posix()
         clusters = np.load(probe.sorting_folder / "spike_clusters.npy")
         clusters[0] = clusters[1] = clusters[clusters != clusters[0]][0]
         np.save(probe.sorting_folder / "spike_clusters.npy", clusters)
+
         report = ingest(lab)
-        assert [k for k, v in statuses(report).items() if v == "in"] == [
-            ("ephys", probe.folder.relative_to(lab.directory / "ephys").as_posix())
-        ]
+        assert statuses(report)["ephys", name] == "waiting"
+        assert "--replace" in reasons(report)[name]
+        assert content(root) == before
+
+        report = ingest(lab, replace=True)
+        assert [k for k, v in statuses(report).items() if v == "in"] == [("ephys", name)]
+        assert "identical" in reasons(report)[next(n for n in reasons(report) if n != name)]
         after = content(root)
-        changed = {name for name in after if after[name] != before.get(name)}
-        assert changed
         session = f"subject_id={probe.session.subject_id}/session={probe.session.number}/"
-        assert all(session in name for name in changed)
+        assert all(session in path for path in after if after[path] != before.get(path))
+        found = sql(root, "FROM ephys.archived_clustering_spike")
+        assert found.height == len(probe.spike_sample)
+        assert not check(root, deep=True)
+
+        # The old one comes back whole, the new one takes its place in the archive.
+        (old,) = archived(config)
+        label = old.name.split(" ")[-1]
+        restore(config, probe.session.subject_id, probe.session.number, 1, label)
+        living = {path: digest for path, digest in content(root).items() if "archive" not in path}
+        assert living == before
+        assert len(archived(config)) == 1
+        assert not check(root, deep=True)
+        assert statuses(ingest(lab))["ephys", name] == "waiting"
+        with pytest.raises(NotFoundError, match="kilosort2_"):
+            restore(config, probe.session.subject_id, probe.session.number, 1, "kilosort9_x")
+
+    def test_corrected_bitcodes_are_taken_without_being_asked(self, tmp_path):
+        lab = small(tmp_path)
+        ingest(lab)
+        probe = lab.probes[0]
+        file = next(probe.folder.glob("*bitcode.mat"))
+        values = {k: v for k, v in loadmat(file).items() if not k.startswith("__")}
+        savemat(file, values | {"goCue": values["goCue"] + 30})
+        ingest(lab)
+        found = table(
+            lake_root(lab),
+            "ephys.ephys_trial",
+            subject_id=probe.session.subject_id,
+            session=probe.session.number,
+        ).sort("trial")
+        assert found["go_sample"].to_list() == (probe.go_sample + 30).tolist()
 
     def test_changed_behavior_takes_its_probes_along(self, tmp_path):
         lab = small(tmp_path)

@@ -12,18 +12,34 @@ import pyarrow.parquet as pq
 from maplake.config import Config
 from maplake.errors import CorruptFileError
 from maplake.ingest.align import BehaviorTrials
+from maplake.ingest.session import Item
 from maplake.ingest.sources import BEHAVIOR, Source
+from maplake.ingest.state import SourceState
+from maplake.ingest.work import Work
 from maplake.layout import Layout, table_file
-from maplake.readers.base import BehaviorContext, Records, Skipped
+from maplake.readers.base import Records
 from maplake.tables import get
 
 _CODE = "bitcode"
 
 
-def read(source: Source, context: BehaviorContext) -> Records:
-    """Read a behavior source with its reader."""
+def take(work: Work, item: Item, state: SourceState) -> None:
+    """Read a behavior session and stage its rows."""
+    source = item.source
     part = source.parts[0]
-    return part.get_reader().read(part.path, context)
+    records = part.get_reader().read(part.path, work.config.behavior_context)
+    found = tables(records, source, work.config)
+    work.trials = trials_of_records(records)
+    work.tables(state, found, work.plan.partition)
+    work.result.lookups += lookups(found["experiment.session"]).items()
+    work.skipped(state, BEHAVIOR, records.skipped)
+
+
+def trials_of(work: Work) -> BehaviorTrials:
+    """Return what alignment needs of the session's behavior, read just now or in the lake."""
+    if work.trials is None:
+        work.trials = trials_of_lake(work.layout, work.plan.partition)
+    return work.trials
 
 
 def tables(records: Records, source: Source, config: Config) -> dict[str, pa.Table]:
@@ -103,10 +119,3 @@ def _trials(behavior: pa.Table, notes: pa.Table | None, skipped: Iterable[str]) 
     return BehaviorTrials(
         trial, [codes.get(number) for number in trial.tolist()], free, max(numbers, default=0)
     )
-
-
-def skipped_table(items: Iterable[Skipped]) -> pa.Table:
-    """Return the rows of ``ingest.skipped`` of one source."""
-    schema = get("ingest.skipped").file_schema
-    rows = [{"item_type": i.item_type, "item": i.item, "reason": i.reason} for i in items]
-    return pa.Table.from_pylist(rows, schema=schema)

@@ -13,8 +13,8 @@ from maplake import readers
 from maplake.config import Config
 from maplake.errors import FileFormatError, MaplakeError, SpreadsheetError
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
-from maplake.ingest.plan import FAILED, IN, UNCHANGED
 from maplake.ingest.report import SourceReport
+from maplake.ingest.session import FAILED, IN, UNCHANGED
 from maplake.layout import Layout
 from maplake.readers import Reader
 from maplake.tables import Table, get

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,16 @@ from numpy.typing import NDArray
 
 from maplake.errors import CorruptFileError, FileFormatError, LengthMismatchError
 from maplake.ingest.align import NONE, BehaviorTrials, EphysTrials, ephys_trials, trial_of_spikes
+from maplake.ingest.behavior import trials_of
 from maplake.ingest.cell_type import cell_types
-from maplake.ingest.sources import Source
+from maplake.ingest.session import Item
+from maplake.ingest.sources import EPHYS, Source
+from maplake.ingest.state import SourceState
+from maplake.ingest.work import Work
+from maplake.layout import spike_store
 from maplake.readers.base import Records, SortingContext
 from maplake.tables import get
+from maplake.writers import spikes
 
 _METHOD, _UNIT = "clustering_method", "unit"
 _SPIKES = ("spike_sample", "spike_unit", "spike_channel", "spike_depth", "spike_amplitude")
@@ -36,6 +43,8 @@ class ProbeData:
         Content of the Zarr store.
     clustering_method
         Name of the store.
+    records
+        What the readers yielded.
     """
 
     tables: dict[str, pa.Table]
@@ -44,6 +53,24 @@ class ProbeData:
     attributes: dict[str, Any]
     clustering_method: str
     records: tuple[Records, ...]
+
+
+def take(work: Work, item: Item, state: SourceState) -> None:
+    """Read a probe, align it and stage its rows and arrays."""
+    source = item.source
+    partition = {**work.plan.partition, "insertion_number": source.insertion_number or 0}
+    data = read(source, trials_of(work), partition)
+    target = spike_store(partition, data.clustering_method)
+    state.outputs.append(str(target))
+    with ThreadPoolExecutor(1) as pool:  # packing leaves the interpreter to others
+        store = work.stage.array(target)
+        packing = pool.submit(spikes.write, store, data.arrays, data.attributes)
+        # Spikes were sorted with their arrays; there are millions.
+        work.tables(state, data.tables, partition, is_sorted=("ephys.spike",))
+        packing.result()
+    work.result.lookups += data.lookups.items()
+    skipped = [one for records in data.records for one in records.skipped]
+    work.skipped(state, f"{EPHYS}-{source.insertion_number}", skipped)
 
 
 def read(source: Source, behavior: BehaviorTrials, partition: Mapping[str, int]) -> ProbeData:
@@ -95,17 +122,17 @@ def _assemble(
     sorting: Records,
     trials: EphysTrials,
 ) -> ProbeData:
-    spikes = _checked_spikes(source, sorting)
+    found = _checked_spikes(source, sorting)
     units = sorting.tables["ephys.unit"]
     if not units.num_rows:
         raise CorruptFileError("the sorting has no unit with spikes", file=source.path)
     method = str(units[_METHOD][0].as_py())
     electrode = recording.arrays["electrode"]
-    site = _electrodes(source, spikes["spike_channel"], electrode)
-    order, counts, ids = _by_unit(spikes["spike_unit"], units[_UNIT].to_numpy())
-    trial = trial_of_spikes(spikes["spike_sample"], trials)
+    site = _electrodes(source, found["spike_channel"], electrode)
+    order, counts, ids = _by_unit(found["spike_unit"], units[_UNIT].to_numpy())
+    trial = trial_of_spikes(found["spike_sample"], trials)
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    sample = _ordered(spikes["spike_sample"], order)
+    sample = _ordered(found["spike_sample"], order)
     tables = {
         "ephys.probe_insertion": _insertion_table(recording.info, trials),
         "ephys.ephys_trial": _trial_table(trials, float(recording.info["sampling_rate"])),
@@ -117,14 +144,12 @@ def _assemble(
     arrays = {
         "spike_sample": sample,
         "spike_site": _ordered(site, order),
-        "spike_depth": _ordered(spikes["spike_depth"], order).astype(np.float64, copy=False),
-        "spike_amplitude": _ordered(spikes["spike_amplitude"], order).astype(np.float64, copy=False),
+        "spike_depth": _ordered(found["spike_depth"], order).astype(np.float64, copy=False),
+        "spike_amplitude": _ordered(found["spike_amplitude"], order).astype(np.float64, copy=False),
         "unit": ids.astype(np.int32),
         "unit_offset": offsets,
         "waveform": np.asarray(sorting.arrays["waveform"], np.float32)[wave_order],
-        "waveform_electrode": np.asarray(electrode, np.int32)[
-            : sorting.arrays["waveform"].shape[1]
-        ],
+        "waveform_electrode": _waveform_electrodes(source, sorting, electrode),
     }
     attributes = {
         "sampling_rate": float(recording.info["sampling_rate"]),
@@ -177,6 +202,16 @@ def _electrodes(
         )
     sites: NDArray[np.int32] = np.asarray(electrode, np.int32)[channel - 1]
     return sites
+
+
+def _waveform_electrodes(
+    source: Source, sorting: Records, electrode: NDArray[Any]
+) -> NDArray[np.int32]:
+    """Return the electrode of each channel of the waveforms (channels,) or (units, channels)."""
+    channel = sorting.arrays.get("waveform_channel")
+    if channel is None:
+        channel = np.arange(1, sorting.arrays["waveform"].shape[1] + 1)
+    return _electrodes(source, channel, electrode)
 
 
 def _by_unit(

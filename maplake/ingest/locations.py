@@ -17,8 +17,9 @@ from maplake.config import Config
 from maplake.errors import MaplakeError, SpreadsheetError
 from maplake.ingest.entered import Changes, sheet_reader
 from maplake.ingest.lakes import stage_global, update_catalog, writing
-from maplake.ingest.plan import FAILED, IN, UNCHANGED, WAITING, subjects_by_h2o
+from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.report import SourceReport
+from maplake.ingest.session import FAILED, IN, UNCHANGED, WAITING
 from maplake.ingest.sources import BEHAVIOR, EPHYS
 from maplake.ingest.state import SourceState, read_all, read_manifest, read_state, state_json
 from maplake.layout import Layout, manifest_file, session_name, state_file, table_file

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from maplake.ingest.plan import FAILED, IN, Item
+from maplake.ingest.session import FAILED, IN, Item
 from maplake.ingest.state import SourceState
 
 

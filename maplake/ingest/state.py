@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -49,6 +50,8 @@ class SourceState:
         Number of items left out, by type.
     depends
         Fingerprint of the behavior that it was aligned to.
+    path
+        File or folder of the source.
     h2o, start
         The animal's short name and, for behavior, the session's start from the file's name.
     time
@@ -72,6 +75,7 @@ class SourceState:
     rows: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
     depends: str = ""
+    path: str = ""
     h2o: str = ""
     start: str = ""
     time: str = ""
@@ -165,5 +169,7 @@ def hash_file(path: Path) -> str:
 
 def fingerprint(files: dict[str, str], base: Path) -> str:
     """Return one hash over the names (below ``base``) and hashes of files."""
-    lines = [f"{Path(name).relative_to(base).as_posix()} {files[name]}" for name in sorted(files)]
+    lines = sorted(
+        f"{Path(os.path.relpath(name, base)).as_posix()} {digest}" for name, digest in files.items()
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -5,17 +5,9 @@ from __future__ import annotations
 from maplake.config import Config
 from maplake.ingest.locations import KIND as LOCATION
 from maplake.ingest.numbers import SessionNumbers
-from maplake.ingest.plan import (
-    FAILED,
-    IN,
-    PLANNED,
-    UNCHANGED,
-    WAITING,
-    Item,
-    SessionPlan,
-    make_plan,
-)
+from maplake.ingest.plan import make_plan
 from maplake.ingest.report import SourceReport, report_item
+from maplake.ingest.session import FAILED, IN, PLANNED, UNCHANGED, WAITING, Item, SessionPlan
 from maplake.ingest.state import SourceState, read_all
 from maplake.layout import Layout
 

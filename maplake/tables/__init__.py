@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from maplake.errors import NotFoundError
 from maplake.tables import (
+    archive,
     ccf,
     ephys,
     ephys_events,
@@ -35,6 +36,7 @@ _FILES = (
     ccf,
     histology,
     psth,
+    archive,
     ingest,
 )
 

@@ -19,6 +19,7 @@ PARTITION_KEYS = (
     "session",
     "insertion_number",
     "source",
+    "archive",
     "tracking_device",
     "annotation_version",
 )
@@ -43,6 +44,7 @@ class Store(Enum):
     SESSION = "a file per session"
     INSERTION = "a file per probe insertion"
     SOURCE = "a file per source of a session"
+    ARCHIVE = "a file per archived result of a probe insertion"
     CAMERA = "a file per camera of a session"
     ANNOTATION = "a file per annotation version"
     LOOKUP = "constant rows of the declaration"
@@ -63,6 +65,7 @@ _PARTITIONS = {
     "SESSION": ("subject_id", "session"),
     "INSERTION": ("subject_id", "session", "insertion_number"),
     "SOURCE": ("subject_id", "session", "source"),
+    "ARCHIVE": ("subject_id", "session", "insertion_number", "archive"),
     "CAMERA": ("subject_id", "session", "tracking_device"),
     "ANNOTATION": ("annotation_version",),
 }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from maplake.errors import LakeLockedError, LakeReadOnlyError
 from maplake.layout import Layout, table_file
@@ -88,6 +90,12 @@ class Stage:
         parquet.write(table, checked, place)
         self._record(target, place, checked.num_rows)
         return int(checked.num_rows)
+
+    def copy(self, source: Path, target: PurePosixPath) -> None:
+        """Stage a copy of a table's file that is in the lake."""
+        place = self.path(target)
+        shutil.copyfile(source, place)
+        self._record(target, place, pq.read_metadata(place).num_rows)
 
     def json(self, target: PurePosixPath, value: Any) -> None:
         """Stage a JSON file."""

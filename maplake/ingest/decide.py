@@ -1,0 +1,214 @@
+"""Which sources must be read: new ones, changed ones, and those aligned to what changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maplake.errors import MaplakeError, MissingFileError, UnreadableFileError
+from maplake.ingest.session import (
+    FAILED,
+    IN,
+    PLANNED,
+    UNCHANGED,
+    WAITING,
+    Item,
+    SessionPlan,
+)
+from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, TRACKING, Source
+from maplake.ingest.state import SourceState, hash_file, stat_files
+
+#: What must be in the lake before a kind can be; in the order in which kinds are read.
+ORDER = (BEHAVIOR, EPHYS, TRACKING, HISTOLOGY)
+NEEDS = {EPHYS: BEHAVIOR, TRACKING: BEHAVIOR, HISTOLOGY: EPHYS}
+
+#: Kinds whose results replace those in the lake only on request, and the part that makes them.
+ON_REQUEST = {EPHYS: "sorting", HISTOLOGY: "histology"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run was asked for.
+
+    ``kinds`` to read, empty = all; ``settings`` that rows depend on, by kind; ``replace``: whether
+    a new sorting or histology replaces the one in the lake.
+    """
+
+    kinds: Sequence[str]
+    settings: Mapping[str, str]
+    replace: bool = False
+
+    def includes(self, kind: str) -> bool:
+        """Whether a kind is to be read."""
+        return not self.kinds or kind in self.kinds
+
+
+def decide(session: SessionPlan, wanted: Wanted) -> None:
+    """Keep ``planned`` only for the sources of a session that must be read."""
+    done: list[Item] = []
+    for item in sorted(session.items, key=_order):
+        done.append(_decide(item, done, session, wanted))
+    session.items = _hold_back(done)
+
+
+def _order(item: Item) -> tuple[int, int, str]:
+    source = item.source
+    return (ORDER.index(source.kind), source.insertion_number or 0, source.name)
+
+
+def _decide(item: Item, done: Sequence[Item], session: SessionPlan, wanted: Wanted) -> Item:
+    if item.status != PLANNED:
+        return item
+    source = item.source
+    state = session.state.get(source.key)
+    needed = NEEDS.get(source.kind)
+    if needed is not None:
+        first = _needed(needed, source, done)
+        if first is not None and first.status == PLANNED and _is_in(state):
+            return item  # aligned to rows that are about to change
+        if not (first is not None and first.status == PLANNED) and not _has(
+            session, needed, source
+        ):
+            name = "behavior session" if needed == BEHAVIOR else "probe's sorting"
+            return Item(source, WAITING, f"its {name} is not in the lake")
+    try:
+        return _status(source, state, wanted)
+    except MaplakeError as error:
+        return Item(source, FAILED, str(error))
+
+
+def _needed(kind: str, source: Source, done: Sequence[Item]) -> Item | None:
+    """Return the source of the kind that another one is aligned to."""
+    for item in done:
+        same = kind == BEHAVIOR or item.source.insertion_number == source.insertion_number
+        if item.source.kind == kind and same:
+            return item
+    return None
+
+
+def _has(session: SessionPlan, kind: str, source: Source) -> bool:
+    """Tell whether the lake holds what a source is aligned to."""
+    return any(
+        state.status == IN
+        and state.kind == kind
+        and (kind == BEHAVIOR or state.insertion_number == source.insertion_number)
+        for state in session.state.values()
+    )
+
+
+def _is_in(state: SourceState | None) -> bool:
+    return state is not None and state.status == IN
+
+
+def _status(source: Source, state: SourceState | None, wanted: Wanted) -> Item:
+    if source.problem is not None:
+        return Item(source, FAILED, str(source.problem))
+    if source.waits_for is not None:
+        return Item(source, UNCHANGED if _is_in(state) else WAITING, source.waits_for)
+    if state is None or state.status != IN:
+        if wanted.includes(source.kind):
+            return Item(source, PLANNED)
+        failed = state is not None and state.status == FAILED
+        return Item(source, FAILED if failed else WAITING, state.reason if state else _NOT_ASKED)
+    return _known(source, state, wanted)
+
+
+_NOT_ASKED = "this kind was not asked for"
+
+
+def _known(source: Source, state: SourceState, wanted: Wanted) -> Item:
+    """Decide on a source that is in the lake."""
+    if not wanted.includes(source.kind):
+        return Item(source, UNCHANGED)
+    again = state.settings != wanted.settings.get(source.kind, "")
+    stat = stat_of(source)
+    if stat == state.stat:
+        if again:
+            return Item(source, PLANNED)
+        reason = _identical(state) if wanted.replace and source.kind in ON_REQUEST else None
+        return Item(source, UNCHANGED, reason)
+    changed = changed_files(source, state)
+    if not changed and not again:
+        return Item(source, UNCHANGED, stat=stat)
+    if _is_new_result(source, changed) and not wanted.replace:
+        return Item(source, WAITING, _on_request(source.kind))
+    return Item(source, PLANNED, replaces=_is_new_result(source, changed))
+
+
+def _identical(state: SourceState) -> str:
+    return f"not replaced: identical to what was taken in on {state.time[:10]}"
+
+
+def _on_request(kind: str) -> str:
+    what = "sorted again" if kind == EPHYS else "histology was done again"
+    return (
+        f"{what}; the result in the lake is kept until `maplake ingest {kind} --replace` moves it "
+        "to the archive"
+    )
+
+
+def _is_new_result(source: Source, changed: set[Path]) -> bool:
+    part = source.part(ON_REQUEST.get(source.kind, ""))
+    return part is not None and any(
+        path == part.path or part.path in path.parents for path in changed
+    )
+
+
+def changed_files(source: Source, state: SourceState) -> set[Path]:
+    """Return the files of a source whose content is not what was taken in; gone ones, too.
+
+    Files are compared by their place in the source, so that a root may move.
+    """
+    old = {os.path.relpath(name, state.path): digest for name, digest in state.files.items()}
+    new = {os.path.relpath(path, source.path): path for path in source.files()}
+    changed = {path for name, path in new.items() if old.get(name) != _hash(path)}
+    return changed | {Path(os.path.normpath(source.path / name)) for name in old.keys() - new}
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hash_file(path)
+    except OSError as error:
+        raise UnreadableFileError(
+            "the file cannot be read", file=path, found=error.strerror
+        ) from error
+
+
+def stat_of(source: Source) -> list[list[Any]]:
+    """Return ``[path, bytes, mtime_ns]`` of a source's files.
+
+    Raises
+    ------
+    MissingFileError, UnreadableFileError
+        If a file has gone or cannot be looked at.
+    """
+    try:
+        return stat_files(source.files())
+    except FileNotFoundError as error:
+        raise MissingFileError("a file has disappeared", file=error.filename) from error
+    except OSError as error:
+        raise UnreadableFileError(
+            "a file cannot be looked at", file=error.filename, found=error.strerror
+        ) from error
+
+
+def held_back(cause: str) -> str:
+    """Say why a source waits for another one of its session."""
+    return (
+        f"held back because {cause} failed; to take in the others alone, name their kind, as in "
+        "`maplake ingest behavior`"
+    )
+
+
+def _hold_back(items: list[Item]) -> list[Item]:
+    """Let nothing of a session in while one of its sources is faulty at first sight."""
+    faulty = next((item.source.name for item in items if item.status == FAILED), None)
+    if faulty is None:
+        return items
+    return [
+        Item(item.source, WAITING, held_back(faulty)) if item.status == PLANNED else item
+        for item in items
+    ]

@@ -1,0 +1,131 @@
+"""Finds sorted probes below the ephys roots, by the layouts of their folders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from maplake import readers
+from maplake.config import Config
+from maplake.errors import AmbiguousSourceError, MaplakeError, MissingFileError
+from maplake.ingest.sources import EPHYS, Found, Part, Source, day_of, folders
+
+_RECORDING, _SORTING, _BITCODES = "recording", "sorting", "bitcodes"
+_DATE = "%Y%m%d"
+
+
+def find(config: Config) -> Found:
+    """Find sorted probes below the ephys roots, in the roots' order."""
+    found = Found()
+    for root in config.require_paths(EPHYS):
+        for place in _probe_folders(root, found):
+            found.add(_source(root, place))
+    return found
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A probe's folder, by the layout of the folders above it."""
+
+    path: Path
+    h2o: str
+    day: date
+    insertion_number: int
+
+
+def _probe_folders(root: Path, found: Found) -> Iterator[_Place]:
+    for animal in folders(root, EPHYS, found):
+        for session in folders(animal, EPHYS, found):
+            day = _session_day(session.name, animal.name)
+            if day is None:
+                continue
+            for probe in folders(session, EPHYS, found):
+                number = _insertion_number(probe.name)
+                if number is not None:
+                    yield _Place(probe, animal.name, day, number)
+
+
+def _session_day(name: str, h2o: str) -> date | None:
+    """Read the day from a session folder's name, in any of the layouts.
+
+    (a) ``20190303`` or ``2019-03-03``, (b) ``catgt_20190303_g0``,
+    (c) ``…{h2o}…{MMDDYY or YYYYMMDD}_…``.
+    """
+    plain = re.fullmatch(r"(\d{4})-?(\d{2})-?(\d{2})|catgt_(\d{4})(\d{2})(\d{2})_g0", name)
+    if plain:
+        return day_of("".join(filter(None, plain.groups())), _DATE)
+    ours = re.fullmatch(rf".*{re.escape(h2o)}.*?(\d{{8}}|\d{{6}})_.*", name)
+    if ours:
+        digits = ours[1]
+        return day_of(digits, _DATE if len(digits) == 8 else "%m%d%y")
+    return None
+
+
+def _insertion_number(name: str) -> int | None:
+    """Read the insertion's number from a probe folder's name; imec0 is insertion 1."""
+    if re.fullmatch(r"\d", name):
+        return int(name) or None
+    imec = re.fullmatch(r".*imec(\d)(?:_ks\d*)?", name)
+    return int(imec[1]) + 1 if imec else None
+
+
+def _source(root: Path, place: _Place) -> Source:
+    parts: list[Part] = []
+    problem: MaplakeError | None = None
+    waits_for = None
+    try:
+        sorting = _one(place.path, _SORTING)
+        recording = _one(place.path, _RECORDING)
+        bitcodes = _one(place.path, _BITCODES)
+        parts = [part for part in (recording, bitcodes, sorting) if part]
+        problem, waits_for = _missing(place.path, sorting, recording, bitcodes)
+    except MaplakeError as error:
+        problem = error
+    return Source(
+        EPHYS,
+        place.path.relative_to(root).as_posix(),
+        place.path,
+        place.h2o,
+        place.day,
+        insertion_number=place.insertion_number,
+        parts=tuple(parts),
+        problem=problem,
+        waits_for=waits_for,
+    )
+
+
+def _one(folder: Path, kind: str) -> Part | None:
+    """Return what the best reader of a kind finds in a folder; more than one thing is an error."""
+    for reader in readers.of_kind(kind):
+        found = list(reader.find(folder))
+        if len(found) > 1:
+            raise AmbiguousSourceError(
+                f"more than one {reader.name} {kind} in one probe folder",
+                file=folder,
+                found=", ".join(p.relative_to(folder).as_posix() or "." for p in found),
+                expected="one",
+                hint="Move the ones that should not be read out of the folder.",
+            )
+        if found:
+            return Part(kind, reader.name, found[0])
+    return None
+
+
+def _missing(
+    folder: Path, sorting: Part | None, recording: Part | None, bitcodes: Part | None
+) -> tuple[MaplakeError | None, str | None]:
+    """Return what is missing: a fault, or something that may still come."""
+    if not sorting and not recording and not bitcodes and not any(folder.iterdir()):
+        return MissingFileError("the probe's folder is empty", file=folder), None
+    if not sorting:
+        return None, "not sorted yet: no JRCLUST or Kilosort output in the probe's folder"
+    for part, what in (
+        (recording, "SpikeGLX metadata (*.ap.meta)"),
+        (bitcodes, "bitcode file (*bitcode.mat)"),
+    ):
+        if part is None:
+            return MissingFileError(f"there is no {what} in the probe's folder", file=folder), None
+    return None, None

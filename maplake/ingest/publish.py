@@ -1,0 +1,172 @@
+"""From staged sessions to commits, and what is remembered of those that stay out."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+
+from maplake.config import Config
+from maplake.ingest.decide import held_back
+from maplake.ingest.lakes import stage_global, writing
+from maplake.ingest.report import SourceReport, report_item
+from maplake.ingest.session import FAILED, IN, PLANNED, SKIPPED, WAITING, Item, SessionPlan, State
+from maplake.ingest.state import SourceState, read_manifest, read_state, state_json
+from maplake.ingest.work import StagedSession
+from maplake.layout import LAKE_NAME, Layout, manifest_file, state_file
+from maplake.writers.commit import Stage, Staged, commit
+from maplake.writers.lock import staging_run
+
+log = logging.getLogger(__name__)
+
+
+def report_of(session: SessionPlan, item: Item, **changes: object) -> SourceReport:
+    """Return the report of a planned source of a session, with what its state knows."""
+    return report_item(item, session.partition, session.state.get(item.source.key), **changes)
+
+
+def publish(config: Config, session: SessionPlan, result: StagedSession) -> list[SourceReport]:
+    """Commit a staged session, or remember what kept it out.
+
+    Returns
+    -------
+    What became of each of its sources.
+    """
+    if result.errors:
+        return _keep_out(config, session, result)
+    if result.staged is None:
+        return [report_of(session, item) for item in session.items]
+    with writing(config) as layout:
+        current = read_state(layout, session.name)
+        _commit(layout, session, result, result.staged, current)
+    states = {state.key: state for state in result.states}
+    share = result.seconds / max(1, len(states))
+    reports = []
+    for item in session.items:
+        state = states.get(item.source.key)
+        if state is None:
+            reports.append(report_of(session, item))
+        else:
+            done = dataclasses.replace(item, status=IN)
+            reports.append(report_item(done, session.partition, state, seconds=share))
+    return reports
+
+
+def _commit(
+    layout: Layout, session: SessionPlan, result: StagedSession, staged: Staged, current: State
+) -> None:
+    """Commit a session's files with its state and manifest and the global rows it needs."""
+    extra = Stage(layout, staged.name.split(".")[0])
+    new = {state.key: state for state in result.states}
+    old = [path for key in new if key in current for path in current[key].outputs]
+    staged.deletes += sorted(set(old) - set(staged.writes))
+    stage_records(extra, layout, session.name, current | new, staged, gone=old)
+    stage_global(extra, layout, result.lookups, replace=False)
+    note = {"command": "ingest", "session": session.name, "sources": [key[1] for key in new]}
+    commit(layout, [staged, extra.finish()], note)
+
+
+def stage_records(
+    stage: Stage,
+    layout: Layout,
+    name: str,
+    states: Mapping[tuple[str, str], SourceState],
+    staged: Staged,
+    *,
+    gone: Sequence[str] = (),
+) -> None:
+    """Stage the state and manifest of a session.
+
+    Parameters
+    ----------
+    stage
+        Where to.
+    layout, name
+        The lake and the session's name.
+    states
+        All its sources.
+    staged
+        The files that are added.
+    gone
+        Files and folders that are removed or replaced.
+    """
+    replaced = {*gone, *staged.writes}
+    kept = {
+        path: entry
+        for path, entry in read_manifest(layout, name).items()
+        if not any(path == place or path.startswith(f"{place}/") for place in replaced)
+    }
+    stage.json(manifest_file(name), {"files": kept | staged.manifest})
+    stage.json(state_file(name), state_json(states.values()))
+
+
+def _keep_out(config: Config, session: SessionPlan, result: StagedSession) -> list[SourceReport]:
+    """Record which source kept a session out; nothing of the session becomes visible."""
+    held = held_back(next(iter(result.errors))[1])
+    reports, states = [], []
+    for item in session.items:
+        error = result.errors.get(item.source.key)
+        if error is not None:
+            log.error("%s", error)
+            item = dataclasses.replace(item, status=FAILED, reason=str(error))
+            states.append(_outside(item, session))
+        elif item.status == PLANNED:
+            item = dataclasses.replace(item, status=WAITING, reason=held)
+        reports.append(report_of(session, item))
+    _record(config, session.name, states)
+    return reports
+
+
+def _outside(item: Item, session: SessionPlan | None = None) -> SourceState:
+    source = item.source
+    return SourceState(
+        source.kind,
+        source.name,
+        item.status,
+        item.reason,
+        session.subject_id if session else None,
+        session.session if session else None,
+        source.insertion_number,
+        path=str(source.path),
+        h2o=source.h2o,
+    )
+
+
+def remember(config: Config, others: Sequence[Item], idle: Sequence[SessionPlan]) -> None:
+    """Remember sources that were skipped, are faulty at first sight, or were only touched."""
+    lasting = [item for item in others if item.status in (FAILED, SKIPPED)]
+    _record(config, LAKE_NAME, [_outside(item) for item in lasting])
+    for session in idle:
+        faulty = [_outside(i, session) for i in session.items if i.status == FAILED]
+        touched = [
+            dataclasses.replace(session.state[item.source.key], stat=item.stat)
+            for item in session.items
+            if item.stat is not None
+        ]
+        _record(config, session.name, faulty + touched)
+
+
+def _record(config: Config, name: str, states: Sequence[SourceState]) -> None:
+    """Remember sources without changing the lake; failures do not hide what is in it."""
+    if not states:
+        return
+    with writing(config) as layout:
+        current = read_state(layout, name)
+        news = {s.key: s for s in states if s.status == IN or not _is_in(current.get(s.key))}
+        merged = current | news
+        if merged != current:
+            rewrite(layout, name, merged, "remember")
+
+
+def _is_in(state: SourceState | None) -> bool:
+    return state is not None and state.status == IN
+
+
+def rewrite(
+    layout: Layout, name: str, states: Mapping[tuple[str, str], SourceState], why: str
+) -> None:
+    """Replace a state file; the caller holds the write lock."""
+    with staging_run(layout.root) as run:
+        stage = Stage(layout, run)
+        stage.json(state_file(name), state_json(states.values()))
+        commit(layout, [stage.finish()], {"command": why, "session": name})

@@ -1,0 +1,74 @@
+"""The sources of one session, and what is to be done with each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from maplake.ingest.sources import Source
+from maplake.ingest.state import SourceState, state_name
+
+State = dict[tuple[str, str], SourceState]
+
+IN, UNCHANGED, WAITING, FAILED, SKIPPED, PLANNED = (
+    "in",
+    "unchanged",
+    "waiting",
+    "failed",
+    "skipped",
+    "planned",
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One source in the plan.
+
+    ``status`` is ``planned`` for what is to be read, else why it is not. ``stat`` are the names,
+    sizes and times to remember for a source whose files were touched but not changed;
+    ``replaces`` marks a new sorting or histology, whose forerunner goes to the archive.
+    """
+
+    source: Source
+    status: str
+    reason: str | None = None
+    stat: list[list[Any]] | None = None
+    replaces: bool = False
+
+
+@dataclass
+class SessionPlan:
+    """The sources of one session.
+
+    Attributes
+    ----------
+    subject_id, session, h2o, start
+        Which session.
+    items
+        Its sources.
+    state
+        What the lake knows of them.
+    """
+
+    subject_id: int
+    session: int
+    h2o: str
+    start: datetime
+    items: list[Item] = field(default_factory=list)
+    state: State = field(default_factory=dict)
+
+    @property
+    def partition(self) -> dict[str, int]:
+        """subject_id and session."""
+        return {"subject_id": self.subject_id, "session": self.session}
+
+    @property
+    def name(self) -> str:
+        """Name of its state file."""
+        return state_name(self.subject_id, self.session)
+
+    @property
+    def todo(self) -> list[Item]:
+        """What is to be read, in order."""
+        return [item for item in self.items if item.status == PLANNED]

@@ -1,0 +1,120 @@
+"""The work of staging one session: what is shared by the kinds that take part in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from maplake.config import Config
+from maplake.errors import MaplakeError
+from maplake.ingest.align import BehaviorTrials
+from maplake.ingest.session import IN, SessionPlan
+from maplake.ingest.sources import BEHAVIOR
+from maplake.ingest.state import SourceState
+from maplake.layout import Layout, table_file
+from maplake.readers.base import Skipped
+from maplake.tables import Store, get
+from maplake.writers.commit import Stage, Staged
+
+
+@dataclass
+class StagedSession:
+    """What came of reading a session.
+
+    Attributes
+    ----------
+    staged
+        Files ready to be committed; None if there is nothing to commit.
+    states
+        New states of the sources that were read.
+    lookups
+        Rows for global tables.
+    errors
+        What went wrong, by kind and name of the source; if there is anything, nothing is staged.
+    seconds
+        Time taken, s.
+    """
+
+    staged: Staged | None = None
+    states: list[SourceState] = field(default_factory=list)
+    lookups: list[tuple[str, pa.Table]] = field(default_factory=list)
+    errors: dict[tuple[str, str], MaplakeError] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Work:
+    """One session being staged.
+
+    Attributes
+    ----------
+    config, layout, plan
+        Settings, lake and session.
+    stage
+        Where files go.
+    result
+        What has come of it so far.
+    trials
+        The session's behavior, once something asked for it.
+    """
+
+    def __init__(self, config: Config, layout: Layout, plan: SessionPlan, run: str) -> None:
+        self.config = config
+        self.layout = layout
+        self.plan = plan
+        self.stage = Stage(layout, run)
+        self.result = StagedSession()
+        self.trials: BehaviorTrials | None = None
+
+    def print_of(self, kind: str, insertion_number: int | None = None) -> str:
+        """Return the fingerprint of a source of this session, read just now or in the lake."""
+        states = {s.key: s for s in self.plan.state.values() if s.status == IN}
+        states |= {s.key: s for s in self.result.states}
+        for state in states.values():
+            same = kind == BEHAVIOR or state.insertion_number == insertion_number
+            if state.kind == kind and same:
+                return state.fingerprint
+        return ""
+
+    def tables(
+        self,
+        state: SourceState,
+        tables: Mapping[str, pa.Table],
+        partition: Mapping[str, object],
+        *,
+        is_sorted: tuple[str, ...] = (),
+    ) -> None:
+        """Stage rows of tables; rows of global tables are kept for the commit."""
+        for name, data in tables.items():
+            table = get(name)
+            if table.store is Store.GLOBAL:
+                self.result.lookups.append((name, data))
+                continue
+            if not data.num_rows:
+                continue
+            rows = self.stage.table(table, partition, data, is_sorted=name in is_sorted)
+            state.outputs.append(str(table_file(table, partition)))
+            state.rows[name] = rows
+
+    def skipped(self, state: SourceState, source: str, items: list[Skipped]) -> None:
+        """Stage what a reader left out, with the reasons."""
+        for item in items:
+            state.skipped[item.item_type] = state.skipped.get(item.item_type, 0) + 1
+        schema = get("ingest.skipped").file_schema
+        rows = [
+            {"item_type": item.item_type, "item": item.item, "reason": item.reason}
+            for item in items
+        ]
+        data = pa.Table.from_pylist(rows, schema=schema)
+        self.tables(state, {"ingest.skipped": data}, {**self.plan.partition, "source": source})
+
+    def finish(self) -> StagedSession:
+        """Return the result; nothing stays staged if anything failed."""
+        if self.result.errors or not self.result.states:
+            self.stage.abandon()
+            self.result.states = []
+            self.result.lookups = []
+        else:
+            self.result.staged = self.stage.finish()
+        return self.result
