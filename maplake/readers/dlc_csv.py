@@ -81,6 +81,8 @@ def _header(path: Path, data: mmap.mmap) -> tuple[list[tuple[str, ...]], int]:
             break
         rows.append(_cells(path, line))
         start = end
+    if not any(map(any, rows)):
+        raise CorruptFileError("the file is empty", file=path)
     if [row[0] if row else "" for row in rows] not in _NAMES:
         raise FileFormatError(
             "no DeepLabCut header",
