@@ -122,13 +122,16 @@ def epoch_times(lake: Lake, key: tuple[int, int, int]) -> dict[str, float]:
 
     Where an epoch was replayed in a trial, its last start counts.
     """
+    where = _where(key[:2])
+    # Two plain aggregates: DuckDB 2.0 lets a window's FILTER over an aggregate pick wrong rows.
     rows = lake.sql(
         "SELECT trial_event_type, median(time - go) FROM ("
-        " SELECT trial, trial_event_type, max(trial_event_time) AS time,"
-        "  max(max(trial_event_time)) FILTER (trial_event_type = 'go') OVER (PARTITION BY trial)"
-        "   AS go"
-        f" FROM experiment.trial_event {_where(key[:2])} GROUP BY trial, trial_event_type"
-        f") WHERE trial_event_type IN {_EVENTS} GROUP BY trial_event_type ORDER BY 2"
+        " SELECT trial, trial_event_type, max(trial_event_time) AS time"
+        f" FROM experiment.trial_event {where} GROUP BY trial, trial_event_type"
+        ") JOIN ("
+        " SELECT trial, max(trial_event_time) AS go"
+        f" FROM experiment.trial_event {where} AND trial_event_type = 'go' GROUP BY trial"
+        f") USING (trial) WHERE trial_event_type IN {_EVENTS} GROUP BY trial_event_type ORDER BY 2"
     ).fetchall()
     return {name: float(time) for name, time in rows if time is not None}
 
