@@ -130,6 +130,12 @@ def ccf_store(annotation_version: str, resolution_um: int) -> PurePosixPath:
     )
 
 
+def lfp_store(partition: Mapping[str, object]) -> PurePosixPath:
+    """Return the path, below the lake's root, of the Zarr group of a probe's field potentials."""
+    levels = [f"{n}={partition[n]}" for n in ("subject_id", "session", "insertion_number")]
+    return PurePosixPath("arrays", "ephys", *levels, "lfp.zarr")
+
+
 def archived_store(partition: Mapping[str, object], archive: str) -> PurePosixPath:
     """Return the path, below the lake's root, of the Zarr group of an archived clustering."""
     levels = [f"{n}={partition[n]}" for n in ("subject_id", "session", "insertion_number")]

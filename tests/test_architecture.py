@@ -22,7 +22,7 @@ MAY = {
     "query": BASE | {"plots"},
     "plots": BASE | {"query"},
     "simulate": {"errors"},
-    "ingest": BASE | {"readers", "writers", "config", "query.catalog"},
+    "ingest": BASE | {"readers", "writers", "config", "query.catalog", "query.ccf"},
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from maplake import errors
 from maplake.readers import foraging, pybpod_csv
+from maplake.readers.base import BehaviorContext
 from maplake.readers.foraging_trials import STATE_EVENTS
 from maplake.simulate.foraging import ForagingOptions, concatenated, simulate_foraging
 from maplake.tables import get
@@ -242,7 +243,7 @@ def test_other_tasks_and_setups_are_refused(tmp_path):
     setup = simulate_foraging(tmp_path, "HH09", START, ForagingOptions(setup="Tower-9"))
     with pytest.raises(errors.UnknownValueError, match="setup_rigs"):
         foraging.read([setup.path])
-    context = foraging.ForagingContext({"TOWER-9": "Rig-9"})
+    context = BehaviorContext({}, setup_rigs={"TOWER-9": "Rig-9"})
     assert rows(foraging.read([setup.path], context), "session")[0]["rig"] == "Rig-9"
 
 

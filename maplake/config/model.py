@@ -40,7 +40,9 @@ class Config(Settings):
         """What behavior readers are handed."""
         protocols = {p.photo_stim: p for p in (*PUBLISHED_PHOTOSTIM, *self.photostim)}
         rules = self.behavior
-        return BehaviorContext(protocols, rules.late_delay_subjects, rules.late_delay_rig)
+        return BehaviorContext(
+            protocols, rules.late_delay_subjects, rules.late_delay_rig, self.foraging.setup_rigs
+        )
 
     @property
     def condition_rows(self) -> tuple[tuple[str, str, str | None], ...]:

@@ -6,7 +6,7 @@ Pure functions over arrays. Sample numbers are on the clock of one probe's recor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,15 @@ class BehaviorTrials:
         (trials,) whether it was a free-water trial, which has no go cue.
     total
         Number of trials in the file, those included that the reader skipped.
+    go_time
+        (trials,) go cue from trial start, s; NaN = none.
     """
 
     trial: Ints
     code: list[str | None]
     free_water: NDArray[np.bool_]
     total: int
+    go_time: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def codes_by_number(self) -> list[str | None]:
         """Return the codes of trials 1 to ``total``; None matches any code."""
@@ -214,6 +217,32 @@ def place_go_cues(go_sample: Ints, trial: Ints, behavior: BehaviorTrials) -> Int
     return placed
 
 
+def go_from_behavior(start: Ints, trial: Ints, behavior: BehaviorTrials, rate: float) -> Ints:
+    """Place go cues by the behavior's clock, for recordings that do not tell them.
+
+    Parameters
+    ----------
+    start
+        (trials,) trial starts, samples.
+    trial
+        (trials,) behavior trial numbers, or -1.
+    behavior
+        The session's behavior.
+    rate
+        Sampling rate, Hz.
+
+    Returns
+    -------
+    (trials,) go cues in samples, -1 = none.
+    """
+    place = np.searchsorted(behavior.trial, trial)
+    place = np.minimum(place, len(behavior.trial) - 1)
+    known = (behavior.trial[place] == trial) & np.isfinite(behavior.go_time[place])
+    go = np.full(len(start), NONE, dtype=np.int64)
+    go[known] = start[known] + np.rint(behavior.go_time[place][known] * rate).astype(np.int64)
+    return go
+
+
 def ephys_trials(
     arrays: Mapping[str, NDArray[Any]],
     codes: Sequence[str],
@@ -221,6 +250,7 @@ def ephys_trials(
     *,
     margin_samples: int = 0,
     trial_numbers: Sequence[int] | None = None,
+    go_rate: float | None = None,
 ) -> EphysTrials:
     """Bring the recorded trials of a probe onto the behavior trials.
 
@@ -229,13 +259,15 @@ def ephys_trials(
     arrays
         ``start_sample`` (trials,) and ``go_sample`` (trials or fewer,) of the bitcode file.
     codes
-        (trials,) bitcodes.
+        (trials,) bitcodes; none at all = the trials are matched by their order.
     behavior
         The session's behavior.
     margin_samples
         Recording margin before each trial, taken off the starts.
     trial_numbers
         (trials,) the correction ``trialNum``, if there is one.
+    go_rate
+        Sampling rate, Hz, where the recording does not tell go cues and behavior's are taken.
 
     Raises
     ------
@@ -256,7 +288,13 @@ def ephys_trials(
             place=f"trial {int(falls[0]) + 2} of the recording",
             found=f"{int(start[falls[0] + 1])} after {int(start[falls[0]])} samples",
         )
-    trial = match_trials(codes, behavior, trial_numbers)
+    if len(codes):
+        trial = match_trials(codes, behavior, trial_numbers)
+    else:
+        trial = one_to_one(len(start), behavior)
+    if go_rate is not None:
+        raw = np.asarray(arrays["start_sample"], dtype=np.int64)
+        return EphysTrials(trial, start, go_from_behavior(raw, trial, behavior, go_rate))
     go = place_go_cues(np.asarray(arrays["go_sample"], dtype=np.int64), trial, behavior)
     return EphysTrials(trial, start, go)
 

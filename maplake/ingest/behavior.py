@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from maplake import readers
 from maplake.config import Config
 from maplake.errors import CorruptFileError
 from maplake.ingest.align import BehaviorTrials
 from maplake.ingest.session import Item
-from maplake.ingest.sources import BEHAVIOR, Source
+from maplake.ingest.sources import BEHAVIOR, Part, Source
 from maplake.ingest.state import SourceState
 from maplake.ingest.work import Work
 from maplake.layout import Layout, table_file
-from maplake.readers.base import Records
+from maplake.readers.base import BehaviorContext, Records
 from maplake.tables import get
 
 _CODE = "bitcode"
@@ -26,13 +28,22 @@ _CODE = "bitcode"
 def take(work: Work, item: Item, state: SourceState) -> None:
     """Read a behavior session and stage its rows."""
     source = item.source
-    part = source.parts[0]
-    records = part.get_reader().read(part.path, work.config.behavior_context)
+    records = _read(source.parts[0], work.config.behavior_context)
     found = tables(records, source, work.config)
     work.trials = trials_of_records(records)
     work.tables(state, found, work.plan.partition)
     work.result.lookups += lookups(found["experiment.session"]).items()
     work.skipped(state, BEHAVIOR, records.skipped)
+
+
+def _read(part: Part, context: BehaviorContext) -> Records:
+    reader = part.get_reader()
+    if reader.joins:
+        return reader.read(part.paths, context)
+    for other in readers.of_kind(BEHAVIOR):  # formats that only the content tells apart
+        if other.recognise and other.find(part.path) and other.recognise(part.path):
+            return other.read(part.path, context)
+    return reader.read(part.path, context)
 
 
 def trials_of(work: Work) -> BehaviorTrials:
@@ -78,6 +89,7 @@ def trials_of_records(records: Records) -> BehaviorTrials:
     return _trials(
         records.tables["experiment.behavior_trial"],
         records.tables.get("experiment.trial_note"),
+        records.tables.get("experiment.trial_event"),
         (item.item for item in records.skipped if item.item_type == "trial"),
     )
 
@@ -96,7 +108,8 @@ def trials_of_lake(layout: Layout, partition: Mapping[str, Any]) -> BehaviorTria
             file=layout.root,
             hint="Run `maplake check`, then `maplake rebuild`.",
         )
-    return _trials(behavior, _file(layout, "experiment.trial_note", partition), items)
+    notes = _file(layout, "experiment.trial_note", partition)
+    return _trials(behavior, notes, _file(layout, "experiment.trial_event", partition), items)
 
 
 def _file(layout: Layout, name: str, partition: Mapping[str, Any]) -> pa.Table | None:
@@ -104,7 +117,9 @@ def _file(layout: Layout, name: str, partition: Mapping[str, Any]) -> pa.Table |
     return pq.ParquetFile(path).read() if path.exists() else None
 
 
-def _trials(behavior: pa.Table, notes: pa.Table | None, skipped: Iterable[str]) -> BehaviorTrials:
+def _trials(
+    behavior: pa.Table, notes: pa.Table | None, events: pa.Table | None, skipped: Iterable[str]
+) -> BehaviorTrials:
     order = np.argsort(behavior["trial"].to_numpy(), kind="stable")
     trial = behavior["trial"].to_numpy().astype(np.int64)[order]
     free = np.asarray(behavior["free_water"].to_pylist(), dtype=bool)[order]
@@ -117,5 +132,22 @@ def _trials(behavior: pa.Table, notes: pa.Table | None, skipped: Iterable[str]) 
         }
     numbers = [*trial.tolist(), *(int(item) for item in skipped if item.isdigit())]
     return BehaviorTrials(
-        trial, [codes.get(number) for number in trial.tolist()], free, max(numbers, default=0)
+        trial,
+        [codes.get(number) for number in trial.tolist()],
+        free,
+        max(numbers, default=0),
+        _go_times(trial, events),
     )
+
+
+def _go_times(trial: NDArray[np.int64], events: pa.Table | None) -> NDArray[np.float64]:
+    """Return the last go cue of each trial, s from trial start; NaN = none."""
+    go = np.full(len(trial), np.nan)
+    if events is None:
+        return go
+    types = np.asarray(events["trial_event_type"].to_pylist())
+    at = np.flatnonzero(types == "go")
+    numbers, times = events["trial"].to_numpy()[at], events["trial_event_time"].to_numpy()[at]
+    order = np.argsort(times, kind="stable")
+    go[np.searchsorted(trial, numbers[order])] = times[order]
+    return go

@@ -18,12 +18,12 @@ from maplake.ingest.session import (
     Item,
     SessionPlan,
 )
-from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, TRACKING, Source
+from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING, Source
 from maplake.ingest.state import SourceState, hash_file, stat_files
 
 #: What must be in the lake before a kind can be; in the order in which kinds are read.
-ORDER = (BEHAVIOR, EPHYS, TRACKING, HISTOLOGY)
-NEEDS = {EPHYS: BEHAVIOR, TRACKING: BEHAVIOR, HISTOLOGY: EPHYS}
+ORDER = (BEHAVIOR, EPHYS, LFP, NIDQ, TRACKING, HISTOLOGY)
+NEEDS = {EPHYS: BEHAVIOR, LFP: EPHYS, NIDQ: EPHYS, TRACKING: BEHAVIOR, HISTOLOGY: EPHYS}
 
 #: Kinds whose results replace those in the lake only on request, and the part that makes them.
 ON_REQUEST = {EPHYS: "sorting", HISTOLOGY: "histology"}
@@ -83,8 +83,7 @@ def _decide(item: Item, done: Sequence[Item], session: SessionPlan, wanted: Want
 def _needed(kind: str, source: Source, done: Sequence[Item]) -> Item | None:
     """Return the source of the kind that another one is aligned to."""
     for item in done:
-        same = kind == BEHAVIOR or item.source.insertion_number == source.insertion_number
-        if item.source.kind == kind and same:
+        if item.source.kind == kind and _same(source, item.source.insertion_number):
             return item
     return None
 
@@ -92,10 +91,15 @@ def _needed(kind: str, source: Source, done: Sequence[Item]) -> Item | None:
 def _has(session: SessionPlan, kind: str, source: Source) -> bool:
     """Tell whether the lake holds what a source is aligned to."""
     return any(
-        state.status == IN
-        and state.kind == kind
-        and (kind == BEHAVIOR or state.insertion_number == source.insertion_number)
+        state.status == IN and state.kind == kind and _same(source, state.insertion_number)
         for state in session.state.values()
+    )
+
+
+def _same(source: Source, insertion_number: int | None) -> bool:
+    """Tell whether something is of the same insertion, or of the session as a whole."""
+    return None in (source.insertion_number, insertion_number) or (
+        source.insertion_number == insertion_number
     )
 
 

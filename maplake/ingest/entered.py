@@ -11,17 +11,18 @@ import pyarrow as pa
 
 from maplake import readers
 from maplake.config import Config
-from maplake.errors import FileFormatError, MaplakeError, SpreadsheetError
+from maplake.errors import FileFormatError, MaplakeError, SourceError, SpreadsheetError
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
 from maplake.ingest.report import SourceReport
 from maplake.ingest.session import FAILED, IN, UNCHANGED
 from maplake.layout import Layout
 from maplake.readers import Reader
+from maplake.readers.foraging_meta import read_lab
 from maplake.tables import Table, get
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
 
-ANIMALS = "animals"
+ANIMALS, LAB = "animals", "lab"
 
 
 @dataclass
@@ -155,6 +156,26 @@ def _check_h2o(
                 hint="It names an animal in all file names, so it must be of one animal alone.",
             )
         holders[number] = key[0]
+
+
+def lab_of_config(config: Config) -> list[SourceReport]:
+    """Load the people and rigs of ``foraging.lab_meta_dir``."""
+    folder = config.foraging.lab_meta_dir
+    if folder is None:
+        return []
+    report = SourceReport(LAB, folder.name, UNCHANGED, path=str(folder))
+    try:
+        rows = list(read_lab(folder).tables.items())
+        with writing(config) as layout, staging_run(layout.root) as run:
+            stage = Stage(layout, run)
+            if stage_global(stage, layout, rows, replace=True):
+                commit(layout, [stage.finish()], {"command": "ingest", "lab": str(folder)})
+                report.status, report.rows = IN, sum(data.num_rows for _, data in rows)
+            else:
+                stage.abandon()
+    except SourceError as error:
+        report.status, report.reason = FAILED, str(error)
+    return [report]
 
 
 def animals_of_config(config: Config) -> list[SourceReport]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from maplake.ingest.state import SourceState
 from maplake.ingest.work import Work
 from maplake.layout import spike_store
 from maplake.readers.base import Records, SortingContext
+from maplake.readers.foraging_events import foraging_events
 from maplake.tables import get
 from maplake.writers import spikes
 
@@ -66,11 +68,23 @@ def take(work: Work, item: Item, state: SourceState) -> None:
         store = work.stage.array(target)
         packing = pool.submit(spikes.write, store, data.arrays, data.attributes)
         # Spikes were sorted with their arrays; there are millions.
-        work.tables(state, data.tables, partition, is_sorted=("ephys.spike",))
+        work.tables(state, _own(work, item, data.tables), partition, is_sorted=("ephys.spike",))
         packing.result()
     work.result.lookups += data.lookups.items()
     skipped = [one for records in data.records for one in records.skipped]
     work.skipped(state, f"{EPHYS}-{source.insertion_number}", skipped)
+
+
+def _own(work: Work, item: Item, tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """Return the tables that this probe adds.
+
+    Every probe of a session has the same events on the recording's clock; they belong to the
+    session, so the first probe brings them.
+    """
+    first = min(i.source.insertion_number or 0 for i in work.plan.items if i.source.kind == EPHYS)
+    if item.source.insertion_number == first:
+        return tables
+    return {name: data for name, data in tables.items() if get(name).kind != "ephys_event"}
 
 
 def read(source: Source, behavior: BehaviorTrials, partition: Mapping[str, int]) -> ProbeData:
@@ -95,6 +109,7 @@ def read(source: Source, behavior: BehaviorTrials, partition: Mapping[str, int])
         behavior,
         margin_samples=int(info["margin_samples"]),
         trial_numbers=bitcodes.info.get("trial_numbers"),
+        go_rate=rate if bitcodes.info.get("go_from_behavior") else None,
     )
     context = SortingContext(
         rate,
@@ -105,7 +120,13 @@ def read(source: Source, behavior: BehaviorTrials, partition: Mapping[str, int])
         info.get("bin_path"),
     )
     sorting = _read(source, "sorting", context)
-    return _assemble(source, partition, recording, sorting, trials)
+    data = _assemble(source, partition, recording, sorting, trials)
+    found = bitcodes.info.get("foraging")
+    if found:
+        events = foraging_events(found, trials.trial)
+        data.tables.update(events.tables)
+        return dataclasses.replace(data, records=(*data.records, bitcodes, events))
+    return dataclasses.replace(data, records=(*data.records, bitcodes))
 
 
 def _read(source: Source, kind: str, *context: Any) -> Records:
@@ -207,7 +228,13 @@ def _electrodes(
 def _waveform_electrodes(
     source: Source, sorting: Records, electrode: NDArray[Any]
 ) -> NDArray[np.int32]:
-    """Return the electrode of each channel of the waveforms (channels,) or (units, channels)."""
+    """Return the electrode of each channel of the waveforms (channels,).
+
+    A sorter that keeps the channels around each unit's peak only does not say which; all but the
+    first, the peak itself, are -1 then.
+    """
+    if sorting.info.get("waveform_local"):
+        return np.full(sorting.arrays["waveform"].shape[1], -1, dtype=np.int32)
     channel = sorting.arrays.get("waveform_channel")
     if channel is None:
         channel = np.arange(1, sorting.arrays["waveform"].shape[1] + 1)

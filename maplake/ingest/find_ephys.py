@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from maplake import readers
 from maplake.config import Config
 from maplake.errors import AmbiguousSourceError, MaplakeError, MissingFileError
-from maplake.ingest.sources import EPHYS, Found, Part, Source, day_of, folders
+from maplake.ingest.sources import EPHYS, LFP, Found, Part, Source, day_of, folders
 
 _RECORDING, _SORTING, _BITCODES = "recording", "sorting", "bitcodes"
 _DATE = "%Y%m%d"
@@ -23,6 +24,26 @@ def find(config: Config) -> Found:
     for root in config.require_paths(EPHYS):
         for place in _probe_folders(root, found):
             found.add(_source(root, place))
+    return found
+
+
+def find_lfp(config: Config) -> Found:
+    """Find the local field potentials of probes: LF bands whose samples are there."""
+    found = Found()
+    for root in config.require_paths(EPHYS):
+        for place in _probe_folders(root, found):
+            try:
+                part, probe = _one(place.path, LFP), _one(place.path, _RECORDING)
+                problem = None
+            except MaplakeError as error:
+                part, probe, problem = None, None, error
+            if part is None and problem is None:
+                continue
+            if part is not None and not (probe and part.path.with_suffix(".bin").exists()):
+                continue
+            source = _placed(root, place, LFP)
+            parts = (probe, part) if part and probe else ()
+            found.add(replace(source, parts=parts, problem=problem))
     return found
 
 
@@ -39,7 +60,7 @@ class _Place:
 def _probe_folders(root: Path, found: Found) -> Iterator[_Place]:
     for animal in folders(root, EPHYS, found):
         for session in folders(animal, EPHYS, found):
-            day = _session_day(session.name, animal.name)
+            day = session_day(session.name, animal.name)
             if day is None:
                 continue
             for probe in folders(session, EPHYS, found):
@@ -48,7 +69,7 @@ def _probe_folders(root: Path, found: Found) -> Iterator[_Place]:
                     yield _Place(probe, animal.name, day, number)
 
 
-def _session_day(name: str, h2o: str) -> date | None:
+def session_day(name: str, h2o: str) -> date | None:
     """Read the day from a session folder's name, in any of the layouts.
 
     (a) ``20190303`` or ``2019-03-03``, (b) ``catgt_20190303_g0``,
@@ -84,16 +105,18 @@ def _source(root: Path, place: _Place) -> Source:
         problem, waits_for = _missing(place.path, sorting, recording, bitcodes)
     except MaplakeError as error:
         problem = error
+    source = _placed(root, place, EPHYS)
+    return replace(source, parts=tuple(parts), problem=problem, waits_for=waits_for)
+
+
+def _placed(root: Path, place: _Place, kind: str) -> Source:
     return Source(
-        EPHYS,
+        kind,
         place.path.relative_to(root).as_posix(),
         place.path,
         place.h2o,
         place.day,
         insertion_number=place.insertion_number,
-        parts=tuple(parts),
-        problem=problem,
-        waits_for=waits_for,
     )
 
 
@@ -105,7 +128,7 @@ def _one(folder: Path, kind: str) -> Part | None:
             raise AmbiguousSourceError(
                 f"more than one {reader.name} {kind} in one probe folder",
                 file=folder,
-                found=", ".join(p.relative_to(folder).as_posix() or "." for p in found),
+                found=", ".join(os.path.relpath(p, folder) for p in found),
                 expected="one",
                 hint="Move the ones that should not be read out of the folder.",
             )

@@ -8,14 +8,14 @@ from multiprocessing import get_context
 
 from maplake.config import Config
 from maplake.errors import NotFoundError
-from maplake.ingest import archive, entered, locations
+from maplake.ingest import archive, ccf, entered, locations, session_meta
 from maplake.ingest.lakes import update_catalog, writing
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.plan import Plan, make_plan
 from maplake.ingest.publish import publish, remember, report_of, rewrite
 from maplake.ingest.report import Report, report_item
 from maplake.ingest.session import IN, SessionPlan
-from maplake.ingest.sources import BEHAVIOR, EPHYS
+from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING
 from maplake.ingest.stage import stage_session
 from maplake.ingest.state import read_all
 from maplake.ingest.work import StagedSession
@@ -25,10 +25,40 @@ from maplake.writers.lock import staging_run
 Progress = Callable[[str, int, int], None]
 
 #: Everything that ``ingest`` knows, in the order in which it is taken in.
-KINDS = ("animals", BEHAVIOR, EPHYS, locations.KIND)
+KINDS = (
+    ccf.KIND,
+    entered.LAB,
+    entered.ANIMALS,
+    BEHAVIOR,
+    EPHYS,
+    LFP,
+    NIDQ,
+    locations.KIND,
+    TRACKING,
+    HISTOLOGY,
+)
 
 #: The configuration's name for the paths of each kind.
-PATHS = {kind: kind for kind in KINDS} | {locations.KIND: "insertion_locations"}
+PATHS = {
+    ccf.KIND: ("ccf",),
+    entered.LAB: ("foraging",),
+    entered.ANIMALS: ("animals",),
+    BEHAVIOR: ("behavior", "foraging"),
+    EPHYS: ("ephys",),
+    LFP: ("ephys",),
+    NIDQ: ("ephys",),
+    locations.KIND: ("insertion_locations",),
+    TRACKING: ("tracking",),
+    HISTOLOGY: ("histology",),
+}
+
+#: What is loaded as a whole before the sessions, and after them.
+_FIRST = {
+    ccf.KIND: ccf.of_config,
+    entered.LAB: entered.lab_of_config,
+    entered.ANIMALS: entered.animals_of_config,
+}
+_LAST = {locations.KIND: locations.of_config, BEHAVIOR: session_meta.of_config}
 
 
 def run(
@@ -78,8 +108,8 @@ def run(
         If the lake cannot be written to.
     """
     _check_kinds(kinds)
-    for kind in kinds or KINDS:
-        config.require_paths(PATHS[kind])
+    for name in dict.fromkeys(path for kind in kinds or KINDS for path in PATHS[kind]):
+        config.require_paths(name)
     report = Report(dry_run=dry_run)
     if dry_run:
         layout = Layout(config.lake.root)
@@ -89,8 +119,9 @@ def run(
         report.sources += [report_item(item) for item in plan.others]
         report.sources += [report_of(s, item) for s in plan.sessions for item in s.items]
         return report
-    if not kinds or "animals" in kinds:
-        report.sources += entered.animals_of_config(config)
+    for kind, load in _FIRST.items():
+        if not kinds or kind in kinds:
+            report.sources += load(config)
     with writing(config) as layout:
         numbers = SessionNumbers(layout)
         plan = make_plan(config, layout, numbers, read_all(layout), kinds, replace=replace)
@@ -98,8 +129,9 @@ def run(
     _select(plan, subject, session)
     report.sources += [report_item(item) for item in plan.others]
     _ingest(config, plan, report, workers, progress)
-    if not kinds or locations.KIND in kinds:
-        report.sources += locations.of_config(config)
+    for kind, load in _LAST.items():
+        if not kinds or kind in kinds:
+            report.sources += load(config)
     update_catalog(config)
     return report
 

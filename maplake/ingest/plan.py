@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from maplake.config import Config
-from maplake.ingest import find_behavior, find_ephys
+from maplake.ingest import find_behavior, find_ephys, find_histology, find_nidq, find_tracking
 from maplake.ingest.decide import Wanted, decide
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.session import (
@@ -27,7 +27,7 @@ from maplake.ingest.session import (
     SessionPlan,
     State,
 )
-from maplake.ingest.sources import BEHAVIOR, EPHYS, Source
+from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING, Source
 from maplake.ingest.state import state_name
 from maplake.layout import Layout, table_file
 from maplake.tables import get
@@ -35,6 +35,17 @@ from maplake.tables import get
 GONE = "in the lake, but its raw file has gone"
 #: A recording belongs to the session that started within this time of it, s.
 _SAME_START_S = 120.0
+
+
+#: Finders of the kinds whose sources are placed by animal and day; a kind's sources are also
+#: looked for where other kinds need them.
+_FINDERS = {
+    EPHYS: find_ephys.find,
+    LFP: find_ephys.find_lfp,
+    NIDQ: find_nidq.find,
+    TRACKING: find_tracking.find,
+}
+_ALSO = {EPHYS: (HISTOLOGY,)}
 
 
 @dataclass
@@ -91,9 +102,10 @@ def make_plan(
         _place_behavior(plan, sessions, source, subjects, numbers, states)
     plan.others += [Item(source, SKIPPED, reason) for source, reason in behavior.skipped]
     _place_known(sessions, states)
-    if not kinds or EPHYS in kinds:
-        _place_ephys(plan, sessions, config)
+    _place_others(plan, sessions, config, kinds)
     plan.sessions = sorted(sessions.values(), key=lambda s: (s.subject_id, s.session))
+    if not kinds or HISTOLOGY in kinds:
+        find_histology.place(config, plan.sessions)
     wanted = Wanted(kinds, settings_of(config), replace)
     for session in plan.sessions:
         decide(session, wanted)
@@ -153,19 +165,25 @@ def _place_known(sessions: dict[str, SessionPlan], states: Mapping[str, State]) 
             sessions[known.name] = session
 
 
-def _place_ephys(plan: Plan, sessions: Mapping[str, SessionPlan], config: Config) -> None:
+def _place_others(
+    plan: Plan, sessions: Mapping[str, SessionPlan], config: Config, kinds: Sequence[str]
+) -> None:
+    """Add the sources that belong to a behavior session to its plan."""
     by_day: dict[tuple[str, date], list[SessionPlan]] = defaultdict(list)
-    for session in sessions.values():
+    for session in sorted(sessions.values(), key=lambda s: s.start):
         by_day[(session.h2o, session.start.date())].append(session)
-    found = find_ephys.find(config)
-    plan.others += [Item(source, SKIPPED, reason) for source, reason in found.skipped]
-    for source in found.sources:
-        place, reason = _session_of(source, by_day.get((source.h2o, source.day), []))
-        if place is None:
-            status = FAILED if source.problem is not None else WAITING
-            plan.others.append(Item(source, status, reason))
-        else:
-            place.items.append(Item(source, PLANNED))
+    for kind, find in _FINDERS.items():
+        if kinds and not set(kinds) & {kind, *_ALSO.get(kind, ())}:
+            continue
+        found = find(config)
+        plan.others += [Item(source, SKIPPED, reason) for source, reason in found.skipped]
+        for source in found.sources:
+            place, reason = _session_of(source, by_day.get((source.h2o, source.day), []))
+            if place is None:
+                status = FAILED if source.problem is not None else WAITING
+                plan.others.append(Item(source, status, reason))
+            else:
+                place.items.append(Item(source, PLANNED))
 
 
 def _session_of(
@@ -176,6 +194,13 @@ def _session_of(
         return None, str(source.problem)
     if not candidates:
         return None, f"no behavior session of {source.h2o} on {source.day}"
+    if source.nth is not None:
+        if source.nth <= len(candidates):
+            return candidates[source.nth - 1], None
+        return (
+            None,
+            f"{source.h2o} has {len(candidates)} sessions on {source.day}, not {source.nth}",
+        )
     if len(candidates) == 1:
         return candidates[0], None
     start = _recording_start(source)

@@ -14,6 +14,7 @@ from maplake.ingest.session import FAILED, IN, PLANNED, SKIPPED, WAITING, Item, 
 from maplake.ingest.state import SourceState, read_manifest, read_state, state_json
 from maplake.ingest.work import StagedSession
 from maplake.layout import LAKE_NAME, Layout, manifest_file, state_file
+from maplake.tables import get
 from maplake.writers.commit import Stage, Staged, commit
 from maplake.writers.lock import staging_run
 
@@ -61,7 +62,10 @@ def _commit(
     old = [path for key in new if key in current for path in current[key].outputs]
     staged.deletes += sorted(set(old) - set(staged.writes))
     stage_records(extra, layout, session.name, current | new, staged, gone=old)
-    stage_global(extra, layout, result.lookups, replace=False)
+    corrected = [item for item in result.lookups if get(item[0]).kind]
+    others = [item for item in result.lookups if not get(item[0]).kind]
+    stage_global(extra, layout, others, replace=False)
+    stage_global(extra, layout, corrected, replace=True)
     note = {"command": "ingest", "session": session.name, "sources": [key[1] for key in new]}
     commit(layout, [staged, extra.finish()], note)
 

@@ -16,16 +16,28 @@ from maplake import readers
 from maplake.errors import MaplakeError, UnreadableFileError
 from maplake.readers import Reader
 
-BEHAVIOR, EPHYS, TRACKING, HISTOLOGY = "behavior", "ephys", "tracking", "histology"
+BEHAVIOR, EPHYS, LFP, NIDQ = "behavior", "ephys", "lfp", "nidq"
+TRACKING, HISTOLOGY = "tracking", "histology"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One path of a source and the reader that it is for."""
+    """One path of a source (with ``more`` of the same kind) and the reader that it is for."""
 
     kind: str
     reader: str
     path: Path
+    more: tuple[Path, ...] = ()
+
+    @property
+    def paths(self) -> list[Path]:
+        """All paths of the part."""
+        return [self.path, *self.more]
+
+    def files(self) -> list[Path]:
+        """Return every file that the reader will open."""
+        files = self.get_reader().files
+        return [Path(file) for path in self.paths for file in files(path)]
 
     def get_reader(self) -> Reader:
         """Return the reader."""
@@ -52,6 +64,8 @@ class Source:
         Start of the session, where the name tells.
     insertion_number
         Probe insertion.
+    nth
+        Which of the animal's sessions of that day, from 1, where the name says so.
     rig
         Rig of the root below which it was found.
     parts
@@ -69,6 +83,7 @@ class Source:
     day: date
     start: datetime | None = None
     insertion_number: int | None = None
+    nth: int | None = None
     rig: str = ""
     parts: tuple[Part, ...] = ()
     problem: MaplakeError | None = None
@@ -85,8 +100,7 @@ class Source:
 
     def files(self) -> list[Path]:
         """Return every file that the readers will open, sorted."""
-        found = {Path(f) for part in self.parts for f in part.get_reader().files(part.path)}
-        return sorted(found)
+        return sorted({file for part in self.parts for file in part.files()})
 
 
 @dataclass
@@ -112,6 +126,10 @@ class Found:
         """Add a folder that the operating system refuses to list, as a faulty source."""
         path = Path(error.filename)
         problem = UnreadableFileError("a folder cannot be listed", file=path, found=error.strerror)
+        self.fault(kind, path, problem)
+
+    def fault(self, kind: str, path: Path, problem: MaplakeError) -> None:
+        """Add a place at which something is wrong before it is known what lies there."""
         self.sources.append(Source(kind, path.name, path, "", date.min, problem=problem))
 
 

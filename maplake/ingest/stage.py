@@ -11,12 +11,12 @@ from typing import Any
 
 from maplake.config import Config
 from maplake.errors import LakeError, MaplakeError, SourceChangedError
-from maplake.ingest import behavior, ephys
+from maplake.ingest import behavior, ephys, histology, lfp, nidq, tracking
 from maplake.ingest.archive import stage_archive
 from maplake.ingest.decide import NEEDS, stat_of
 from maplake.ingest.plan import settings_of
 from maplake.ingest.session import IN, Item, SessionPlan
-from maplake.ingest.sources import BEHAVIOR, EPHYS, Source
+from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING, Source
 from maplake.ingest.state import SourceState, fingerprint, hash_file
 from maplake.ingest.work import StagedSession, Work
 from maplake.layout import Layout
@@ -25,6 +25,10 @@ from maplake.layout import Layout
 TAKERS: dict[str, Callable[[Work, Item, SourceState], None]] = {
     BEHAVIOR: behavior.take,
     EPHYS: ephys.take,
+    LFP: lfp.take,
+    NIDQ: nidq.take,
+    TRACKING: tracking.take,
+    HISTOLOGY: histology.take,
 }
 
 

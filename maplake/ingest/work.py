@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from maplake.config import Config
-from maplake.errors import MaplakeError
+from maplake.errors import MaplakeError, MissingFileError
 from maplake.ingest.align import BehaviorTrials
 from maplake.ingest.session import IN, SessionPlan
-from maplake.ingest.sources import BEHAVIOR
 from maplake.ingest.state import SourceState
 from maplake.layout import Layout, table_file
 from maplake.readers.base import Skipped
@@ -67,13 +69,40 @@ class Work:
         self.result = StagedSession()
         self.trials: BehaviorTrials | None = None
 
+    def file(self, name: str, partition: Mapping[str, object]) -> Path:
+        """Return the file of a partition: the one staged just now, else the one in the lake."""
+        path = table_file(get(name), partition)
+        staged = self.stage.folder / path
+        return staged if staged.exists() else self.layout.root / path
+
+    def rows(self, name: str, partition: Mapping[str, object] | None = None) -> pl.DataFrame:
+        """Return rows of a table: those of this work, and for global tables those of the lake.
+
+        Raises
+        ------
+        MissingFileError
+            If there are none.
+        """
+        table = get(name)
+        parts = [data for other, data in self.result.lookups if other == name]
+        place = self.file(name, partition or {})
+        if place.exists():
+            parts.insert(0, pq.ParquetFile(place).read())
+        if not parts:
+            raise MissingFileError("the lake lacks what a source refers to", file=name)
+        schema = table.file_schema
+        plain = pa.schema([pa.field(f.name, _plain(f.type)) for f in schema])
+        merged = pa.concat_tables([part.select(schema.names).cast(plain) for part in parts])
+        keys = [key for key in table.key if key in schema.names]
+        return pl.DataFrame(pl.from_arrow(merged)).unique(keys or None, maintain_order=True)
+
     def print_of(self, kind: str, insertion_number: int | None = None) -> str:
         """Return the fingerprint of a source of this session, read just now or in the lake."""
         states = {s.key: s for s in self.plan.state.values() if s.status == IN}
         states |= {s.key: s for s in self.result.states}
         for state in states.values():
-            same = kind == BEHAVIOR or state.insertion_number == insertion_number
-            if state.kind == kind and same:
+            any_insertion = None in (insertion_number, state.insertion_number)
+            if state.kind == kind and (any_insertion or state.insertion_number == insertion_number):
                 return state.fingerprint
         return ""
 
@@ -101,10 +130,13 @@ class Work:
         """Stage what a reader left out, with the reasons."""
         for item in items:
             state.skipped[item.item_type] = state.skipped.get(item.item_type, 0) + 1
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for item in items:
+            reasons.setdefault((item.item_type, item.item), []).append(item.reason)
         schema = get("ingest.skipped").file_schema
         rows = [
-            {"item_type": item.item_type, "item": item.item, "reason": item.reason}
-            for item in items
+            {"item_type": kind, "item": name, "reason": "; ".join(dict.fromkeys(why))}
+            for (kind, name), why in reasons.items()
         ]
         data = pa.Table.from_pylist(rows, schema=schema)
         self.tables(state, {"ingest.skipped": data}, {**self.plan.partition, "source": source})
@@ -118,3 +150,7 @@ class Work:
         else:
             self.result.staged = self.stage.finish()
         return self.result
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind

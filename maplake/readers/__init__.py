@@ -18,12 +18,19 @@ __all__ = ["Reader", "all_readers", "of_kind"]
 
 _BUILT_IN = (
     "delay_response",
+    "multi_target_licking",
+    "foraging",
     "spikeglx",
     "jrclust_v4",
     "jrclust_v3",
     "kilosort",
     "bitcode",
     "xa_bitcodes",
+    "lfp",
+    "nidq",
+    "deeplabcut",
+    "channel_locations",
+    "site_info",
     "animals",
     "insertion_locations",
 )

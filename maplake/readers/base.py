@@ -141,6 +141,7 @@ class BehaviorContext:
     photostim: Mapping[int, PhotostimProtocol]
     late_delay_subjects: str = "^SC"
     late_delay_rig: str = "RecordingRig3"
+    setup_rigs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,11 @@ class Reader:
         Behavior only: whose session a path is.
     priority
         Where several formats of a kind are found at one place, the smallest wins.
+    recognise
+        Tells formats apart that have the same names, by content; None = the name is enough.
+    joins
+        Behavior only: the files of one animal and day are one session, and ``read`` is handed the
+        list of them, in order of start.
     """
 
     name: str
@@ -236,4 +242,6 @@ class Reader:
     files: Callable[[Path], Sequence[Path]] = lambda path: [path]
     identify: Callable[[Path], Identity] | None = None
     priority: int = 0
+    recognise: Callable[[Path], bool] | None = None
+    joins: bool = False
 

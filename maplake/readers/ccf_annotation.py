@@ -58,7 +58,8 @@ class AnnotationVolume:
 
         Yields
         ------
-        Arrays of integers, shaped as the other two axes in the order AP, DV, ML.
+        Arrays of integers, shaped as the other two axes in the order AP, DV, ML; each valid
+        until the next.
 
         Raises
         ------

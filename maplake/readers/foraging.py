@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from maplake.errors import (
     SourceError,
     UnknownValueError,
 )
-from maplake.readers.base import Identity, Reader, Records, Skipped
+from maplake.readers.base import BehaviorContext, Identity, Reader, Records, Skipped
 from maplake.readers.foraging_trials import (
     PORTS,
     STATE_EVENTS,
@@ -41,7 +41,6 @@ from maplake.readers.rows import as_table
 __all__ = [
     "READER",
     "SETUP_RIGS",
-    "ForagingContext",
     "find",
     "group",
     "identify",
@@ -81,13 +80,6 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "water_port_open_duration": ("trial", "water_port", "open_duration"),
     "trial_available_reward": ("trial", "water_port", "reward_available"),
 }
-
-
-@dataclass(frozen=True)
-class ForagingContext:
-    """What the reader is handed: rigs by the lower-cased name of the pybpod setup."""
-
-    setup_rigs: Mapping[str, str] = field(default_factory=lambda: SETUP_RIGS)
 
 
 def find(path: Path) -> Sequence[Path]:
@@ -143,7 +135,7 @@ def group(paths: Iterable[Path]) -> tuple[dict[tuple[str, date], list[Path]], li
     return {key: [path for _, path in sorted(items)] for key, items in found.items()}, skipped
 
 
-def read(paths: Sequence[Path] | Path, context: ForagingContext | None = None) -> Records:
+def read(paths: Sequence[Path] | Path, context: BehaviorContext | None = None) -> Records:
     """Read the files of one animal and day.
 
     Parameters
@@ -151,7 +143,7 @@ def read(paths: Sequence[Path] | Path, context: ForagingContext | None = None) -
     paths
         The ``.csv`` files, in any order.
     context
-        Rigs by setup.
+        Rigs by setup, beside the published ones (``setup_rigs``).
 
     Returns
     -------
@@ -170,7 +162,7 @@ def read(paths: Sequence[Path] | Path, context: ForagingContext | None = None) -
     files = [paths] if isinstance(paths, Path) else sorted(paths, key=lambda path: path.stem)
     if not files:
         raise FileFormatError("there are no files to read")
-    builder = _Builder(context or ForagingContext())
+    builder = _Builder(context or BehaviorContext({}))
     for path in files:
         try:
             builder.add(path)
@@ -194,7 +186,7 @@ _THREE_PORTS = _Task("foraging 3lp", 101, ("left", "right", "middle"))
 class _Builder:
     """Collects the rows of one session from its files."""
 
-    def __init__(self, context: ForagingContext) -> None:
+    def __init__(self, context: BehaviorContext) -> None:
         self.context = context
         self.rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         self.skipped: list[Skipped] = []
@@ -256,7 +248,8 @@ class _Builder:
 
     def _rig(self, file: SessionFile) -> str:
         setup = _level(file.path, "setups") or first_item(file.info("SETUP-NAME"))
-        rigs = {name.strip().lower(): rig for name, rig in self.context.setup_rigs.items()}
+        named = {**SETUP_RIGS, **self.context.setup_rigs}
+        rigs = {name.strip().lower(): rig for name, rig in named.items()}
         rig = rigs.get(setup.strip().lower())
         if rig is None:
             raise UnknownValueError(
@@ -425,4 +418,4 @@ def _table(name: str, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     return as_table(f"experiment.{name}", dict(zip(names, columns, strict=True)))
 
 
-READER = Reader("foraging", kind="behavior", find=find, read=read, identify=identify)
+READER = Reader("foraging", kind="behavior", find=find, read=read, identify=identify, joins=True)

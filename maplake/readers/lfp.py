@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maplake.errors import FileFormatError
+from maplake.readers.base import Reader, Records
 from maplake.readers.spikeglx_channels import band_channels, channel_uv_per_bit
 from maplake.readers.spikeglx_meta import Meta, number, parse_meta, parse_table
 from maplake.readers.spikeglx_stream import open_samples
@@ -110,3 +111,16 @@ def _weigh(counts: NDArray[np.int16], weight: NDArray[np.float64]) -> NDArray[np
     """Weigh the channels; in small blocks, as each is turned into float64 first."""
     blocks = range(0, len(counts), _BLOCK)
     return np.concatenate([counts[start : start + _BLOCK] @ weight for start in blocks])
+
+
+def files(path: Path) -> Sequence[Path]:
+    """Return the metadata and the samples."""
+    return [path, path.with_suffix(".bin")]
+
+
+def read(path: Path) -> Records:
+    """Open a recording; ``info["lfp"]`` is the :class:`LfpRecording`, read when asked."""
+    return Records(info={"lfp": open_lfp(path)})
+
+
+READER = Reader("lfp", kind="lfp", find=find, read=read, files=files)

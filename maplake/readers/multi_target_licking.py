@@ -318,4 +318,12 @@ def _table(name: str, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     return as_table(f"experiment.{name}", dict(zip(names, columns, strict=True)))
 
 
-READER = Reader("multi_target_licking", kind="behavior", find=find, read=read, identify=identify)
+READER = Reader(
+    "multi_target_licking",
+    kind="behavior",
+    find=find,
+    read=read,
+    identify=identify,
+    priority=-1,
+    recognise=matches_content,
+)

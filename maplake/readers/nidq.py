@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from maplake.errors import CorruptFileError, FileFormatError, LengthMismatchError
-from maplake.readers.base import Records, Skipped
+from maplake.readers.base import Reader, Records, Skipped
 from maplake.readers.rows import as_table
 from maplake.readers.spikeglx_meta import Meta, number, parse_meta, require
 from maplake.readers.spikeglx_stream import open_samples
@@ -155,3 +155,11 @@ def _table(
         "sampling_rate": np.full(len(kept), rate),
     }
     return as_table(f"experiment.{name}", columns)
+
+
+def files(path: Path) -> Sequence[Path]:
+    """Return the metadata and the samples."""
+    return [path, path.with_suffix(".bin")]
+
+
+READER = Reader("nidq", kind="nidq", find=find, read=read_traces, files=files)

@@ -71,10 +71,20 @@ class NrrdStack:
                     if number % step == 0:
                         plane = np.frombuffer(buffer, self.dtype).reshape(columns, rows)
                         yield plane.T
+                self._finish(source)
         except OSError as error:
             raise UnreadableFileError(
                 f"cannot be read: {error.strerror or error}", file=self.data_path
             ) from error
+
+    def _finish(self, source: _Raw | _Packed) -> None:
+        """Read to the end of the stream, where its checksum is."""
+        try:
+            whole = source.ends()
+        except (zlib.error, EOFError, OSError, ValueError) as error:
+            raise CorruptFileError(f"the data are damaged: {error}", file=self.data_path) from error
+        if not whole:
+            raise CorruptFileError("the file is truncated", file=self.data_path)
 
     def _fill(self, source: _Raw | _Packed, buffer: bytearray, number: int) -> None:
         try:
@@ -103,6 +113,9 @@ class _Raw:
             done += got
         return done
 
+    def ends(self) -> bool:
+        return True
+
 
 class _Packed:
     """gzip or bzip2, one or more streams one after the other."""
@@ -127,6 +140,10 @@ class _Packed:
             view[done : done + len(piece)] = piece
             done += len(piece)
         return done
+
+    def ends(self) -> bool:
+        """Whether the stream goes on or is complete."""
+        return bool(self._piece(1)) or self.unpacker.eof
 
     def _piece(self, most: int) -> bytes:
         while True:
@@ -156,8 +173,8 @@ def open_nrrd(path: Path) -> NrrdStack:
         As :func:`maplake.readers.ccf_annotation.open_volume`.
     """
     header, offset = _header(path)
-    sizes = tuple(int(size) for size in header["sizes"])
     dtype = _dtype(path, header)
+    sizes = tuple(int(size) for size in header["sizes"])
     if len(sizes) != 3 or min(sizes) < 1:
         raise FileFormatError("not three axes", file=path, found=sizes, expected="AP, DV, ML")
     shape = (sizes[0], sizes[1], sizes[2])

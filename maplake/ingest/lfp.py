@@ -1,0 +1,52 @@
+"""Local field potentials of a probe: streamed from the raw recording into a Zarr store."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from maplake.ingest.session import Item
+from maplake.ingest.sources import LFP
+from maplake.ingest.state import SourceState
+from maplake.ingest.work import Work
+from maplake.layout import lfp_store
+from maplake.readers.lfp import LfpRecording
+from maplake.tables import get
+from maplake.writers import lfp as writer
+
+
+def take(work: Work, item: Item, state: SourceState) -> None:
+    """Stage the potentials of one probe, in bounded memory."""
+    source = item.source
+    recorded, part = source.parts
+    partition = {**work.plan.partition, "insertion_number": source.insertion_number or 0}
+    probe = recorded.get_reader().read(recorded.path)
+    records = part.get_reader().read(part.path)
+    recording: LfpRecording = records.info["lfp"]
+    target = lfp_store(partition)
+    state.outputs.append(str(target))
+    writer.write(
+        work.stage.array(target),
+        recording.counts(),
+        recording.samples,
+        recording.uv_per_bit,
+        _electrodes(probe.arrays["electrode"], recording.channel),
+        recording.used,
+        recording.sampling_rate,
+    )
+    row = {
+        "lfp_sample_rate": recording.sampling_rate,
+        "sample_count": recording.samples,
+        "channel_count": len(recording.channel),
+        "array_path": str(target),
+    }
+    table = pa.Table.from_pylist([row], schema=get("ephys.lfp").file_schema)
+    work.tables(state, {"ephys.lfp": table}, partition)
+    work.skipped(state, f"{LFP}-{source.insertion_number}", records.skipped)
+
+
+def _electrodes(electrode: NDArray[np.int32], channel: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return each channel's electrode, that of the AP channel of its number; -1 = none."""
+    place = np.minimum(channel, len(electrode) - 1)
+    return np.where(channel < len(electrode), electrode[place], -1).astype(np.int32)
