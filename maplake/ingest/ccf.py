@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -124,5 +125,5 @@ def _lookups(config: Config) -> list[tuple[str, pa.Table]]:
     return rows
 
 
-def _one(name: str, row: dict[str, object]) -> pa.Table:
+def _one(name: str, row: Mapping[str, object]) -> pa.Table:
     return pa.Table.from_pylist([row], schema=get(name).file_schema)
