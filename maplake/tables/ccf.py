@@ -14,7 +14,6 @@ _VERSION = Column("annotation_version", TEXT, "name of the annotation, e.g. CCF_
 _REGION = Column("region_id", INT, "number of the brain region (Allen structure id)")
 _X = Column("ccf_x", INT, "left to right (ML)", "um")
 _Z = Column("ccf_z", INT, "anterior to posterior (AP)", "um")
-_KIND = {"store": Store.GLOBAL, "kind": "ccf"}
 _VERTICES = pa.list_(pa.list_(pa.float64()))
 _FACES = pa.list_(pa.list_(pa.int32()))
 
@@ -30,7 +29,8 @@ TABLES = (
             Column("ccf_description", TEXT, "what it is"),
         ),
         key=("ccf_label_id",),
-        **_KIND,
+        store=Store.GLOBAL,
+        kind="ccf",
     ),
     Table(
         "ccf",
@@ -42,7 +42,8 @@ TABLES = (
             Column("resolution", INT, "voxel size of the volume in the lake", "um"),
         ),
         key=("annotation_version",),
-        **_KIND,
+        store=Store.GLOBAL,
+        kind="ccf",
     ),
     Table(
         "ccf",
@@ -56,7 +57,8 @@ TABLES = (
         ),
         key=("annotation_version", "region_id"),
         refs=(Ref(("annotation_version",), "ccf.annotation_version"),),
-        **_KIND,
+        store=Store.GLOBAL,
+        kind="ccf",
     ),
     Table(
         "ccf",
@@ -102,6 +104,7 @@ TABLES = (
             Column("faces", _FACES, "list of three places in vertices, from 0"),
         ),
         key=("annotated_brain_name",),
-        **_KIND,
+        store=Store.GLOBAL,
+        kind="ccf",
     ),
 )

@@ -19,7 +19,6 @@ from maplake.tables.model import (
 )
 
 _INSERTION_COLUMNS = (SUBJECT_ID, SESSION, INSERTION)
-_STORE = {"store": Store.INSERTION, "kind": "histology"}
 _ELECTRODE = Column("electrode", INT, "number of the site, from 1")
 _VOXEL = (
     Column("ccf_x", INT, "left to right (ML), on the voxel grid", "um"),
@@ -45,7 +44,8 @@ TABLES = (
         (*_INSERTION_COLUMNS, _ELECTRODE, *_VOXEL, *_MRI),
         key=(*INSERTION_KEY, "electrode"),
         refs=(TO_INSERTION,),
-        **_STORE,
+        store=Store.INSERTION,
+        kind="histology",
     ),
     Table(
         "histology",
@@ -60,7 +60,8 @@ TABLES = (
         ),
         key=(*INSERTION_KEY, "electrode"),
         refs=(TO_INSERTION,),
-        **_STORE,
+        store=Store.INSERTION,
+        kind="histology",
     ),
     Table(
         "histology",
@@ -73,7 +74,8 @@ TABLES = (
         ),
         key=INSERTION_KEY,
         refs=(TO_INSERTION,),
-        **_STORE,
+        store=Store.INSERTION,
+        kind="histology",
     ),
     Table(
         "histology",
@@ -87,7 +89,8 @@ TABLES = (
         ),
         key=(*INSERTION_KEY, "shank", "order"),
         refs=(Ref(INSERTION_KEY, "histology.labeled_probe_track"),),
-        **_STORE,
+        store=Store.INSERTION,
+        kind="histology",
     ),
     Table(
         "histology",
@@ -96,7 +99,10 @@ TABLES = (
         (
             SUBJECT_ID,
             Column("landmark_name", TEXT, "name of the point, e.g. Pt-1"),
-            *(Column(f"subj_{axis}", REAL, "place in the animal's image", "a.u.") for axis in "xyz"),
+            *(
+                Column(f"subj_{axis}", REAL, "place in the animal's image", "a.u.")
+                for axis in "xyz"
+            ),
             *_POINT,
         ),
         key=("subject_id", "landmark_name"),

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from maplake.tables.model import BOOL, DATE, INT, LABEL, REAL, TEXT, Column, Ref, Store, Table
-from maplake.tables.model import SUBJECT_ID
+from maplake.tables.model import (
+    BOOL,
+    DATE,
+    INT,
+    LABEL,
+    REAL,
+    SUBJECT_ID,
+    TEXT,
+    Column,
+    Ref,
+    Store,
+    Table,
+)
 
 _TO_SUBJECT = Ref(("subject_id",), "lab.subject")
 _TO_PROBE_TYPE = Ref(("probe_type",), "lab.probe_type")

@@ -25,7 +25,6 @@ FEATURE = Column("feature", LABEL, "tracked body part or object, e.g. tongue")
 _DEVICE_KEY = (*SESSION_KEY, "tracking_device")
 _TO_DEVICE = Ref(("tracking_device",), "tracking.tracking_device")
 _TO_TRACKING = Ref((*TRIAL_KEY, "tracking_device"), "tracking.tracking")
-_CAMERA_STORE = {"store": Store.CAMERA, "kind": "tracking"}
 
 #: Time from one frame to the next in s, by where a camera looks.
 FRAME_INTERVAL = {"side": 0.0034, "bottom": 0.0034, "body": 0.01}
@@ -64,7 +63,8 @@ TABLES = (
         ),
         key=(*TRIAL_KEY, "tracking_device"),
         refs=(TO_SESSION_TRIAL, _TO_DEVICE),
-        **_CAMERA_STORE,
+        store=Store.CAMERA,
+        kind="tracking",
     ),
     Table(
         "tracking",
@@ -89,7 +89,8 @@ TABLES = (
         encodings=dict.fromkeys(("x", "y", "likelihood"), "BYTE_STREAM_SPLIT"),
         refs=(_TO_TRACKING,),
         row_group=500_000,
-        **_CAMERA_STORE,
+        store=Store.CAMERA,
+        kind="tracking",
     ),
     Table(
         "tracking",
@@ -104,7 +105,8 @@ TABLES = (
         ),
         key=(*_DEVICE_KEY, "feature"),
         refs=(TO_SESSION, _TO_DEVICE, Ref(("whisker",), "lab.whisker")),
-        **_CAMERA_STORE,
+        store=Store.CAMERA,
+        kind="tracking",
     ),
     Table(
         "tracking",
