@@ -87,6 +87,12 @@ def ingest(
         str | None, typer.Option(help="Only this animal: subject_id or h2o.")
     ] = None,
     session: Annotated[int | None, typer.Option(help="Only this session.")] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Let a new sorting or histology of a probe replace the old one."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done.")
     ] = False,
@@ -109,6 +115,7 @@ def ingest(
             kinds=wanted,
             subject=subject,
             session=session,
+            replace=replace,
             dry_run=dry_run,
             workers=workers,
             progress=progress,

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from maplake.config import Config
 from maplake.errors import IntegrityError, LakeError, NotFoundError
 from maplake.ingest.lakes import update_catalog, writing
+from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.publish import stage_records
 from maplake.ingest.session import IN, State
 from maplake.ingest.sources import BEHAVIOR, EPHYS
@@ -118,6 +119,21 @@ def archived(config: Config) -> list[SourceState]:
         if state.kind == KIND
     ]
     return sorted(states, key=lambda s: (s.subject_id or 0, s.session or 0, s.name))
+
+
+def subject_of(config: Config, name: str) -> int:
+    """Return an animal's number, given that or its water restriction number.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such animal.
+    """
+    subjects = subjects_by_h2o(Layout(config.lake.root))
+    for h2o, subject_id in subjects.items():
+        if name in (h2o, str(subject_id)):
+            return subject_id
+    raise NotFoundError(f"there is no animal {name!r}", expected=", ".join(sorted(subjects)))
 
 
 def restore(
