@@ -44,7 +44,7 @@ def write(path: Path) -> None:
         file.write(_HEADER.encode())
         for ml in np.linspace(-1, 1, SHAPE[2]):
             radius = np.sqrt(ap**2 + dv**2 + ml**2) * (1 + 0.1 * np.sin(6 * angle + 4 * ml))
-            ids = 1 + (radius * 25).astype(int) * 24 + ((angle + np.pi) * 3.8).astype(int)
+            ids = 1 + (radius * 6).astype(int) * 60 + ((angle + np.pi) * 9).astype(int)
             plane = np.where(radius < 0.95, ids, 0).astype("<u4")
             file.write(pack.compress(plane.T.tobytes()))
         file.write(pack.flush())

@@ -37,7 +37,8 @@ _LARGEST = 1 << 40  # bytes
 
 
 class _Unpacker(Protocol):
-    unused_data: bytes
+    @property
+    def unused_data(self) -> bytes: ...
 
     @property
     def eof(self) -> bool: ...

@@ -129,7 +129,7 @@ def _check(
     values, counts = np.unique(found, return_counts=True)
     if (counts > 1).any():
         electrode = int(values[counts > 1][0])
-        both = [names[i] for i in np.flatnonzero(found == electrode)]
+        both = [names[i] for i in np.flatnonzero(found == electrode).tolist()]
         raise CorruptFileError(
             "channels share a site",
             file=file,

@@ -35,7 +35,7 @@ class TiffStack:
                 series = file.series[0]
                 if len(series.pages) == self.shape[0]:
                     for number in range(0, self.shape[0], step):
-                        yield _plane(self, series.pages[number].asarray())
+                        yield _plane(self, _page(series.pages[number]))
                 else:
                     # ImageJ writes one page and the rest behind it.
                     whole = tifffile.memmap(self.path, mode="r", series=0)
@@ -45,6 +45,12 @@ class TiffStack:
             raise
         except Exception as error:
             raise _fault(self.path, error) from error
+
+
+def _page(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> NDArray[Any]:
+    if page is None:
+        raise ValueError("a page is missing")
+    return np.asarray(page.asarray())
 
 
 def _plane(stack: TiffStack, plane: NDArray[Any]) -> NDArray[Any]:
@@ -78,7 +84,7 @@ def open_tiff(path: Path) -> TiffStack:
             shape, kind = tuple(int(n) for n in series.shape), series.dtype
     except Exception as error:
         raise _fault(path, error) from error
-    if len(shape) != 3 or kind is None or kind.kind not in "iu":
+    if len(shape) != 3 or np.dtype(kind).kind not in "iu":
         raise FileFormatError(
             "no stack of pages of whole numbers",
             file=path,
