@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from maplake.errors import CorruptFileError, FileFormatError, LengthMismatchError
+from maplake.errors import CorruptFileError, FileFormatError, LengthMismatchError, SourceError
 from maplake.ingest.align import NONE, BehaviorTrials, EphysTrials, ephys_trials, trial_of_spikes
 from maplake.ingest.behavior import trials_of
 from maplake.ingest.cell_type import cell_types
@@ -103,14 +103,7 @@ def read(source: Source, behavior: BehaviorTrials, partition: Mapping[str, int])
     info = recording.info
     rate = float(info["sampling_rate"])
     bitcodes = _read(source, "bitcodes", rate)
-    trials = ephys_trials(
-        bitcodes.arrays,
-        bitcodes.info["codes"],
-        behavior,
-        margin_samples=int(info["margin_samples"]),
-        trial_numbers=bitcodes.info.get("trial_numbers"),
-        go_rate=rate if bitcodes.info.get("go_from_behavior") else None,
-    )
+    trials = _align(source, recording, bitcodes, behavior)
     context = SortingContext(
         rate,
         float(info["uv_per_bit"]),
@@ -127,6 +120,25 @@ def read(source: Source, behavior: BehaviorTrials, partition: Mapping[str, int])
         data.tables.update(events.tables)
         return dataclasses.replace(data, records=(*data.records, bitcodes, events))
     return dataclasses.replace(data, records=(*data.records, bitcodes))
+
+
+def _align(
+    source: Source, recording: Records, bitcodes: Records, behavior: BehaviorTrials
+) -> EphysTrials:
+    rate = float(recording.info["sampling_rate"])
+    try:
+        return ephys_trials(
+            bitcodes.arrays,
+            bitcodes.info["codes"],
+            behavior,
+            margin_samples=int(recording.info["margin_samples"]),
+            trial_numbers=bitcodes.info.get("trial_numbers"),
+            go_rate=rate if bitcodes.info.get("go_from_behavior") else None,
+        )
+    except SourceError as error:
+        part = source.part("bitcodes")  # alignment knows no files
+        error.file = error.file or str(part.path if part else source.path)
+        raise
 
 
 def _read(source: Source, kind: str, *context: Any) -> Records:
