@@ -1,4 +1,4 @@
-"""Commands that load what people enter by hand: load-animal, load-insertion-location."""
+"""Commands that load what people enter by hand: load, load-animal, load-insertion-location."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     app.command("load-animal", rich_help_panel=_PANEL)(load_animal)
     app.command("load-insertion-location", rich_help_panel=_PANEL)(load_insertion_location)
+    app.command("load", rich_help_panel=_PANEL)(load)
 
 
 def load_animal(
@@ -41,6 +42,20 @@ def load_insertion_location(
 
     state = state_of(context, json=json)
     _finish(state.output, load(state.config, file, dry_run), dry_run)
+
+
+def load(
+    context: typer.Context,
+    table: Annotated[str, typer.Argument(help="The table, e.g. lab.surgery.")],
+    file: SheetFile,
+    dry_run: DryRun = False,
+    json: JsonOption = False,
+) -> None:
+    """Load a spreadsheet with a table's columns: surgeries, viruses, strains, projects and more."""
+    from maplake.ingest.load_table import load_table
+
+    state = state_of(context, json=json)
+    _finish(state.output, load_table(state.config, table, file, dry_run), dry_run)
 
 
 def _finish(output: Output, changes: Any, dry_run: bool) -> None:

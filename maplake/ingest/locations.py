@@ -16,7 +16,8 @@ import pyarrow as pa
 from maplake.config import Config
 from maplake.errors import MaplakeError, SpreadsheetError
 from maplake.ingest.entered import Changes, sheet_reader
-from maplake.ingest.lakes import stage_global, update_catalog, writing
+from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
+from maplake.ingest.load_table import enter
 from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.report import SourceReport
 from maplake.ingest.session import FAILED, IN, UNCHANGED, WAITING
@@ -123,9 +124,29 @@ def _load(config: Config, file: Path, dry_run: bool) -> tuple[Changes, list[Sour
         by_session[place.name][place] = row
     for name, rows in sorted(by_session.items()):
         _load_session(config, name, rows, changes, dry_run)
-    if not dry_run and (changes.added or changes.changed):
-        update_catalog(config)
+    if not dry_run:
+        _enter_projects(config, file, todo)
+        if changes.added or changes.changed:
+            update_catalog(config)
     return changes, reports
+
+
+def _enter_projects(config: Config, file: Path, rows: Mapping[_Place, InsertionRow]) -> None:
+    """Put the sessions into the projects that their rows name."""
+    found = {(p.subject_id, p.session, r.project) for p, r in rows.items() if r.project}
+    if not found:
+        return
+    known = read_global(Layout(config.lake.root), get("experiment.project"))
+    names = set(known["project_name"].to_pylist()) if known is not None else set()
+    project = get("experiment.project")
+    new = [{"project_name": name} for name in sorted({name for *_, name in found} - names)]
+    if new:
+        rows_of = pa.Table.from_pylist(new, schema=project.arrow_schema)
+        enter(config, project.full_name, rows_of, file)
+    member = get("experiment.project_session")
+    columns = ("subject_id", "session", "project_name")
+    data = [dict(zip(columns, row, strict=True)) for row in sorted(found)]
+    enter(config, member.full_name, pa.Table.from_pylist(data, schema=member.arrow_schema), file)
 
 
 def _sessions(layout: Layout) -> dict[int, list[_Session]]:

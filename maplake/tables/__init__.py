@@ -12,6 +12,7 @@ from maplake.errors import NotFoundError
 from maplake.tables import (
     archive,
     ccf,
+    entered,
     ephys,
     ephys_events,
     experiment,
@@ -32,6 +33,7 @@ _FILES = (
     experiment_foraging,
     ephys,
     ephys_events,
+    entered,
     tracking,
     ccf,
     histology,

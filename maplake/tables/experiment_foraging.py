@@ -110,7 +110,7 @@ _GENERAL = (
         (SUBJECT_ID, SESSION, Column("project_name", TEXT, "name of the project")),
         key=(*SESSION_KEY, "project_name"),
         refs=(TO_SESSION, Ref(("project_name",), "experiment.project")),
-        kind="project",
+        kind="entered",
     ),
 )
 
