@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,29 @@ _JITTER = 6  # samples, between the rigs' clocks
 TEMPLATE_SCALE = 20.0
 
 
+@dataclass(frozen=True)
+class Course:
+    """What a probe lived through, on its own clock.
+
+    Attributes
+    ----------
+    trial
+        Numbers of the recorded behavior trials, (ephys trials,).
+    start_sample, go_sample
+        Their starts and go cues in samples; -1 = none.
+    lived
+        Stretches of constant conditions.
+    lag
+        Start of the recording in s from the session's start.
+    """
+
+    trial: Array
+    start_sample: Array
+    go_sample: Array
+    lived: Timeline
+    lag: float
+
+
 def record(
     session: Session,
     trials: Sequence[Trial],
@@ -39,15 +62,43 @@ def record(
     rng: np.random.Generator,
 ) -> Probe:
     """Record a session with one probe; the sorter's own files are yet to be written."""
-    generation = GENERATIONS[options.generation]
-    sites = recorded_sites(generation, options.channels)
     seen = _seen(trials, options)
     origin = seconds(seen[0].stamp) - options.lead
     length = seconds(seen[-1].stamp + seen[-1].length) + options.tail - origin
     onsets = [photostim_onset(trial, late=late) for trial in trials]
     lived = timeline(trials, onsets, origin, length)
-    hemisphere = "left" if number % 2 else "right"
     start, go = _trial_samples(seen, origin, options.sampling_rate, rng)
+    course = Course(
+        np.array([trial.plan.number for trial in seen], dtype=np.int32),
+        start,
+        go,
+        lived,
+        origin - seconds(trials[0].stamp),
+    )
+    probe = record_course(
+        session, course, folder, number,
+        units=units, rate_hz=rate_hz, options=options, sorting=sorting, rng=rng,
+    )  # fmt: skip
+    probe.good_periods = good_periods
+    return probe
+
+
+def record_course(
+    session: Session,
+    course: Course,
+    folder: Path,
+    number: int,
+    *,
+    units: int,
+    rate_hz: float,
+    options: Recording,
+    sorting: Sorting,
+    rng: np.random.Generator,
+) -> Probe:
+    """Record what a probe lived through, whatever the task."""
+    generation = GENERATIONS[options.generation]
+    sites = recorded_sites(generation, options.channels)
+    hemisphere = "left" if number % 2 else "right"
     drawn = draw_units(
         units,
         min(sorting.silent, units),
@@ -57,9 +108,8 @@ def record(
         labels=sorting.groups_csv,
         rng=rng,
     )
-    spikes = _spikes(drawn, lived, hemisphere, options.sampling_rate, rng)
+    spikes = _spikes(drawn, course.lived, hemisphere, options.sampling_rate, rng)
     drawn, amplitude = _amplitudes(drawn, spikes["template"], rng)
-    lag = origin - seconds(trials[0].stamp)
     return Probe(
         session=session,
         insertion_number=number,
@@ -71,14 +121,14 @@ def record(
         sampling_rate=options.sampling_rate,
         margin_samples=round(options.margin * options.sampling_rate),
         uv_per_bit=generation.uv_per_bit,
-        recording_start=(session.start + timedelta(seconds=lag)).replace(microsecond=0),
-        n_samples=int(length * options.sampling_rate),
+        recording_start=(session.start + timedelta(seconds=course.lag)).replace(microsecond=0),
+        n_samples=int(float(course.lived.edge[-1]) * options.sampling_rate),
         electrode=sites.electrode,
         position=sites.position,
-        ephys_trial=np.array([trial.plan.number for trial in seen], dtype=np.int32),
-        start_sample=start,
-        go_sample=go,
-        good_periods=good_periods,
+        ephys_trial=course.trial,
+        start_sample=course.start_sample,
+        go_sample=course.go_sample,
+        good_periods=(),
         units=drawn,
         spike_sample=spikes["sample"],
         spike_unit=drawn.id[spikes["unit"]],
