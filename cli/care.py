@@ -25,9 +25,12 @@ def check(
     json: JsonOption = False,
 ) -> None:
     """Check keys, allowed values, counts and files; the exit code is 7 if anything is wrong."""
+    from maplake.ingest.lakes import check_version
+    from maplake.layout import Layout
     from maplake.query.check import check as check_lake
 
     state = state_of(context, json=json)
+    check_version(Layout(state.config.lake.root))
     problems: list[Any] = list(check_lake(state.config.lake.root, deep=deep))
     rows = [asdict(problem) for problem in problems]
     if json:
@@ -44,7 +47,7 @@ def check(
 def catalog(context: typer.Context) -> None:
     """Write lake.duckdb and views.sql anew, e.g. after the lake's folder was moved."""
     from maplake.errors import LakeNotFoundError
-    from maplake.ingest.lakes import update_catalog
+    from maplake.ingest.lakes import check_version, update_catalog
     from maplake.layout import Layout
 
     state = state_of(context)
@@ -52,5 +55,6 @@ def catalog(context: typer.Context) -> None:
     if not layout.format_file.exists():
         hint = "`maplake init` or `maplake ingest` make one."
         raise LakeNotFoundError("there is no lake", file=layout.root, hint=hint)
+    check_version(layout)
     update_catalog(state.config, force=True)
     state.output.line(f"wrote {layout.catalog} and {layout.views}")

@@ -47,7 +47,8 @@ def writing(config: Config) -> Iterator[Layout]:
     """
     layout = Layout(config.lake.root)
     check_version(layout)
-    with write_lock(config.lake.root, config.lake.lock_timeout_s):
+    root = config.lake.root
+    with write_lock(root, config.lake.lock_timeout_s), files.lake_faults(root):
         check_version(layout)
         recover(layout)
         if not layout.format_file.exists():

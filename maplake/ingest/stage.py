@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maplake.config import Config
-from maplake.errors import LakeError, MaplakeError, SourceChangedError
+from maplake.errors import LakeError, MaplakeError, SourceChangedError, UnreadableFileError
 from maplake.ingest import behavior, ephys, histology, lfp, nidq, tracking
 from maplake.ingest.archive import stage_archive
 from maplake.ingest.decide import NEEDS, stat_of
@@ -20,6 +20,7 @@ from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKI
 from maplake.ingest.state import SourceState, fingerprint, hash_file
 from maplake.ingest.work import StagedSession, Work
 from maplake.layout import Layout
+from maplake.writers.files import lake_faults
 
 #: What reads a source of each kind and stages its rows.
 TAKERS: dict[str, Callable[[Work, Item, SourceState], None]] = {
@@ -47,16 +48,17 @@ def stage_session(config: Config, run: str, plan: SessionPlan) -> StagedSession:
     begin = time.perf_counter()
     work = Work(config, Layout(config.lake.root), plan, run)
     try:
-        for item in plan.todo:
-            try:
-                _take(work, item)
-            except LakeError:
-                raise
-            except MaplakeError as error:
-                work.result.errors[item.source.key] = error
-                if item.source.kind == BEHAVIOR:
-                    break
-        result = work.finish()
+        with lake_faults(work.layout.root):
+            for item in plan.todo:
+                try:
+                    _take(work, item)
+                except LakeError:
+                    raise
+                except MaplakeError as error:
+                    work.result.errors[item.source.key] = error
+                    if item.source.kind == BEHAVIOR:
+                        break
+            result = work.finish()
     except BaseException:
         work.stage.abandon()
         raise
@@ -105,4 +107,9 @@ def _complete(work: Work, source: Source, state: SourceState, stat: list[list[An
 
 
 def _hashes(paths: list[Path]) -> dict[str, str]:
-    return {str(path): hash_file(path) for path in paths}
+    try:
+        return {str(path): hash_file(path) for path in paths}
+    except OSError as error:
+        raise UnreadableFileError(
+            "a file cannot be read", file=error.filename, found=error.strerror
+        ) from error

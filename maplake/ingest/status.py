@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from maplake.config import Config
+from maplake.ingest.lakes import check_version
 from maplake.ingest.locations import KIND as LOCATION
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.plan import make_plan
@@ -17,10 +18,13 @@ def status(config: Config) -> list[SourceReport]:
 
     Raises
     ------
+    LakeVersionError
+        If the lake was written by a newer maplake.
     MissingFileError
         If a configured folder does not exist.
     """
     layout = Layout(config.lake.root)
+    check_version(layout)
     states = read_all(layout)
     plan = make_plan(config, layout, SessionNumbers(layout), states)
     reports: list[SourceReport] = []

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from maplake.errors import LakeError, LakeReadOnlyError
+from maplake.errors import LakeError, LakeReadOnlyError, MaplakeError
 
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 _FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
@@ -29,7 +29,7 @@ def lake_faults(root: Path) -> Iterator[None]:
     """Turn an :class:`OSError` while writing below ``root`` into a :class:`LakeError`."""
     try:
         yield
-    except LakeError:
+    except MaplakeError:  # some are OSErrors, too
         raise
     except OSError as error:
         place = None if error.filename is None else str(error.filename)
