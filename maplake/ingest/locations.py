@@ -19,11 +19,19 @@ from maplake.ingest.entered import Changes, sheet_reader
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
 from maplake.ingest.load_table import enter
 from maplake.ingest.plan import subjects_by_h2o
+from maplake.ingest.publish import rewrite
 from maplake.ingest.report import SourceReport
 from maplake.ingest.session import FAILED, IN, UNCHANGED, WAITING
 from maplake.ingest.sources import BEHAVIOR, EPHYS
-from maplake.ingest.state import SourceState, read_all, read_manifest, read_state, state_json
-from maplake.layout import Layout, manifest_file, session_name, state_file, table_file
+from maplake.ingest.state import (
+    SourceState,
+    hash_file,
+    read_all,
+    read_manifest,
+    read_state,
+    state_json,
+)
+from maplake.layout import LAKE_NAME, Layout, manifest_file, session_name, state_file, table_file
 from maplake.readers.insertion_locations import InsertionRow
 from maplake.tables import get
 from maplake.writers.commit import Stage, commit
@@ -88,6 +96,9 @@ def of_config(config: Config) -> list[SourceReport]:
     reports = []
     for file in config.spreadsheets.insertion_locations:
         try:
+            if _is_known(config, file):
+                reports.append(SourceReport(KIND, file.name, UNCHANGED, path=str(file)))
+                continue
             changes, waiting = _load(config, file, dry_run=False)
         except MaplakeError as error:
             if error.exit_code != SpreadsheetError.exit_code:
@@ -98,7 +109,32 @@ def of_config(config: Config) -> list[SourceReport]:
         status = IN if done else UNCHANGED
         reports.append(SourceReport(KIND, file.name, status, rows=done, path=str(file)))
         reports += waiting
+        if not waiting:
+            _remember(config, file)
     return reports
+
+
+def _digest(layout: Layout, file: Path) -> str:
+    """Return a hash over a sheet and all sessions that its rows could belong to."""
+    digest = hashlib.sha256(hash_file(file).encode())
+    for name, states in read_all(layout).items():
+        for state in states.values():
+            if name != LAKE_NAME and state.status == IN:
+                digest.update(f"{name} {state.key} {state.fingerprint}".encode())
+    return digest.hexdigest()
+
+
+def _is_known(config: Config, file: Path) -> bool:
+    """Tell whether a sheet was loaded whole and neither it nor any session changed since."""
+    known = read_state(Layout(config.lake.root), LAKE_NAME).get((_SHEETS, str(file)))
+    return known is not None and known.fingerprint == _digest(Layout(config.lake.root), file)
+
+
+def _remember(config: Config, file: Path) -> None:
+    with writing(config) as layout:
+        states = read_state(layout, LAKE_NAME)
+        new = SourceState(_SHEETS, str(file), IN, fingerprint=_digest(layout, file), path=str(file))
+        rewrite(layout, LAKE_NAME, states | {new.key: new}, "load-insertion-location")
 
 
 def _load(config: Config, file: Path, dry_run: bool) -> tuple[Changes, list[SourceReport]]:
