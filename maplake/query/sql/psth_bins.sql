@@ -39,4 +39,4 @@ CREATE MACRO psth.bin_times(win_start, win_stop, width) AS
 
 -- The counts of such a histogram in order of time, without what lies outside of all bins.
 CREATE MACRO psth.in_time_order(hist, bin_count) AS
-    list_reverse(map_values(hist)[2:bin_count + 1]);
+    map_values(hist)[bin_count + 1:2:-1];

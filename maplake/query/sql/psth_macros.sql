@@ -163,9 +163,12 @@ CREATE MACRO psth.psth(
     condition, bin := 0.04, start := -3, stop := 3, event := 'go', occurrence := 'last',
     all_units := false
 ) AS TABLE
-WITH trials AS (
-    SELECT subject_id, session, insertion_number, count(DISTINCT trial)::INTEGER AS trial_count
+WITH aligned AS MATERIALIZED (
     FROM psth.aligned_trial(condition, event, occurrence, start, stop)
+),
+trials AS (
+    SELECT subject_id, session, insertion_number, count(DISTINCT trial)::INTEGER AS trial_count
+    FROM aligned
     GROUP BY subject_id, session, insertion_number
 ),
 counts AS (
@@ -174,7 +177,7 @@ counts AS (
             (a.origin_sample - s.spike_sample) / a.sampling_rate,
             psth.negated_edges(start, stop, bin)) AS hist
     FROM ephys.spike_file AS s
-    JOIN psth.aligned_trial(condition, event, occurrence, start, stop) AS a
+    JOIN aligned AS a
         ON s.subject_id = a.subject_id AND s.session = a.session
         AND s.insertion_number = a.insertion_number AND coalesce(s.trial, 0) = a.spike_trial
     GROUP BY s.subject_id, s.session, s.insertion_number, s.clustering_method, s.unit
@@ -208,20 +211,23 @@ CREATE MACRO psth.trial_counts(
     condition, bin := 0.04, start := -3, stop := 3, event := 'go', occurrence := 'last',
     all_units := false
 ) AS TABLE
-WITH counts AS (
+WITH aligned AS MATERIALIZED (
+    FROM psth.aligned_trial(condition, event, occurrence, start, stop)
+),
+counts AS (
     SELECT s.subject_id, s.session, s.insertion_number, s.clustering_method, s.unit, a.trial,
         histogram(
             (a.origin_sample - s.spike_sample) / a.sampling_rate,
             psth.negated_edges(start, stop, bin)) AS hist
     FROM ephys.spike_file AS s
-    JOIN psth.aligned_trial(condition, event, occurrence, start, stop) AS a
+    JOIN aligned AS a
         ON s.subject_id = a.subject_id AND s.session = a.session
         AND s.insertion_number = a.insertion_number AND coalesce(s.trial, 0) = a.spike_trial
     GROUP BY s.subject_id, s.session, s.insertion_number, s.clustering_method, s.unit, a.trial
 ),
 trials AS (
     SELECT DISTINCT subject_id, session, insertion_number, trial
-    FROM psth.aligned_trial(condition, event, occurrence, start, stop)
+    FROM aligned
 )
 SELECT
     u.subject_id,

@@ -29,47 +29,53 @@ FROM psth.recorded_trial AS t
 JOIN psth.trial_pattern AS p USING (subject_id, session, trial)
 WHERE t.go_sample IS NOT NULL;
 
--- Spikes per bin, a list per unit and pattern.
-CREATE VIEW psth.pattern_count AS
-SELECT
-    s.subject_id,
-    s.session,
-    s.insertion_number,
-    s.clustering_method,
-    s.unit,
-    t.pattern,
-    psth.in_time_order(
-        histogram((t.go_sample - s.spike_sample) / t.sampling_rate, psth.negated_edges(-3, 3, 0.04)),
-        149
-    )::DOUBLE[] AS counts
-FROM ephys.spike_file AS s
-JOIN psth.pattern_trial AS t USING (subject_id, session, insertion_number, trial)
-GROUP BY s.subject_id, s.session, s.insertion_number, s.clustering_method, s.unit, t.pattern;
-
-CREATE VIEW psth.pattern_member AS
-SELECT subject_id, session, insertion_number, pattern, trial_count,
-    unnest(conditions) AS trial_condition_name
-FROM (
+CREATE VIEW psth.unit_psth AS
+WITH pattern_trial AS MATERIALIZED (
+    FROM psth.pattern_trial
+),
+pattern AS (
     SELECT subject_id, session, insertion_number, pattern,
         any_value(conditions) AS conditions,
         count(*) AS trial_count
-    FROM psth.pattern_trial
+    FROM pattern_trial
     GROUP BY subject_id, session, insertion_number, pattern
-);
-
-CREATE VIEW psth.unit_psth AS
-WITH trials AS (
+),
+member AS MATERIALIZED (
+    SELECT subject_id, session, insertion_number, pattern, trial_count,
+        unnest(conditions) AS trial_condition_name
+    FROM pattern
+),
+trials AS (
     SELECT subject_id, session, insertion_number, trial_condition_name,
         sum(trial_count)::INTEGER AS trial_count
-    FROM psth.pattern_member
+    FROM member
     GROUP BY subject_id, session, insertion_number, trial_condition_name
+),
+-- Spikes per bin, a list per unit and pattern.
+pattern_count AS (
+    SELECT
+        s.subject_id,
+        s.session,
+        s.insertion_number,
+        s.clustering_method,
+        s.unit,
+        t.pattern,
+        psth.in_time_order(
+            histogram(
+                (t.go_sample - s.spike_sample) / t.sampling_rate,
+                psth.negated_edges(-3, 3, 0.04)),
+            149
+        )::DOUBLE[] AS counts
+    FROM ephys.spike_file AS s
+    JOIN pattern_trial AS t USING (subject_id, session, insertion_number, trial)
+    GROUP BY s.subject_id, s.session, s.insertion_number, s.clustering_method, s.unit, t.pattern
 ),
 counts AS (
     SELECT c.subject_id, c.session, c.insertion_number, c.clustering_method, c.unit,
         m.trial_condition_name,
         list(c.counts) AS counts
-    FROM psth.pattern_count AS c
-    JOIN psth.pattern_member AS m USING (subject_id, session, insertion_number, pattern)
+    FROM pattern_count AS c
+    JOIN member AS m USING (subject_id, session, insertion_number, pattern)
     GROUP BY c.subject_id, c.session, c.insertion_number, c.clustering_method, c.unit,
         m.trial_condition_name
 )
