@@ -1,0 +1,175 @@
+"""README and docs: every block that can run is run, in order, on a demo; names and links hold.
+
+Blocks fenced as bash, sql and python are run; toml blocks of docs/querying.md are added to the
+demo's settings, others must be valid. Blocks with other fences (sh, text) are for reading.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import duckdb
+import pytest
+from matplotlib import pyplot as plt
+from typer.main import get_command
+
+import maplake
+from maplake.config import load
+from maplake.plots.psth import epoch_times
+
+PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN = ("README.md", "docs/lake.md", "docs/querying.md")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MAPSHELL = """
+ingest-behavior ingest-foraging ingest-ephys ingest-tracking ingest-histology ingest-all
+populate-psth publication-login publication-publish-ephys publication-publish-video
+publication-discover-ephys publication-discover-video export-recording generate-report
+sync-report shell erd load-ccf automate-computation automate-sync-and-cleanup
+load-insertion-location load-animal load-meta-foraging loop
+"""
+
+
+def commands():
+    return get_command(__import__(f"{PACKAGE}.main", fromlist=["app"]).app).commands
+
+
+def blocks(page: Path):
+    return FENCE.findall(page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """An environment in which ``maplake`` is this code, installed or not."""
+    bin_folder = tmp_path_factory.mktemp("bin")
+    script = bin_folder / "maplake"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {PACKAGE} "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
+    path = os.pathsep.join([str(bin_folder), str(Path(sys.executable).parent), os.environ["PATH"]])
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MAPLAKE_")}
+    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, environment):
+    """A folder in which ``maplake demo`` was run, small."""
+    if shutil.which("bash") is None:
+        pytest.skip("needs bash")
+    folder = tmp_path_factory.mktemp("docs")
+    shell("maplake demo --trials 40 --units 6", folder, environment)
+    return folder
+
+
+def shell(script: str, cwd: Path, environment) -> Path:
+    """Run a block in bash, and return the folder that it ends in."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f"{script}\necho; pwd"],
+        cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=300,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return Path(done.stdout.splitlines()[-1])
+
+
+def query(script: str, lake: Path) -> None:
+    with duckdb.connect(str(lake / "lake.duckdb"), read_only=True) as connection:
+        assert connection.execute(script).fetchall(), f"no rows: {script}"
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_every_block_runs(name, folder, environment, monkeypatch):
+    if shutil.which("duckdb", path=environment["PATH"]) is None:
+        pytest.skip("needs the duckdb command: pip install '.[test]'")
+    plt.switch_backend("Agg")
+    cwd, names = folder, {}
+    for kind, text in blocks(ROOT / name):
+        monkeypatch.chdir(cwd)
+        if kind == "bash":
+            cwd = shell(text, cwd, environment)
+        elif kind == "sql":
+            query(text, cwd / "lake")
+        elif kind == "python":
+            exec(compile(text, name, "exec"), names)  # noqa: S102 - our own page
+        elif kind == "toml" and name == "docs/querying.md":
+            with (cwd / "lake.toml").open("a", encoding="utf-8") as file:
+                file.write(f"\n{text}")
+    if "lake" in names:
+        names["lake"].close()
+    plt.close("all")
+
+
+def test_settings_in_the_readme_are_valid(tmp_path):
+    texts = [text for kind, text in blocks(ROOT / "README.md") if kind == "toml"]
+    assert texts
+    for text in texts:
+        (tmp_path / "lake.toml").write_text(text, encoding="utf-8")
+        load(tmp_path / "lake.toml")
+
+
+def test_the_two_commands_stand_as_they_are():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "\npip install . && maplake demo\n" in readme
+    assert "\npip install '.[test]' && pytest\n" in readme
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        if not target.startswith("http"):
+            assert (page.parent / target).is_file(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_that_are_named_exist(page):
+    text = page.read_text(encoding="utf-8")
+    code = "\n".join([*(t for k, t in blocks(page) if k in ("bash", "sh")), *_spans(text)])
+    option = r"(?:(?:--quiet|-q|--debug|(?:--config|--lake) \S+) )*"
+    for name in re.findall(rf"^(?:.*&& )?maplake {option}([a-z][\w-]*)", code, re.MULTILINE):
+        assert name in commands(), name
+
+
+def _spans(text: str) -> list[str]:
+    return re.findall(r"`(maplake [^`]*)`", FENCE.sub("", text))
+
+
+def test_every_old_command_has_its_line():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?) \| (.+?) \|$", readme.split("| `mapshell` |")[1], re.MULTILINE)
+    named = [name.split()[0] for old, _ in rows for name in re.findall("`(.*?)`", old)]
+    assert sorted(named) == sorted(MAPSHELL.split())
+
+
+def test_parameters_of_macros_are_documented(folder):
+    page = (ROOT / "docs" / "querying.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `psth\.(\w+)` \| (.*?) \|", page, re.MULTILINE)
+    documented = {name: re.findall(r"`(\w+)", words) for name, words in rows if "`" in words}
+    assert {"psth", "raster"} <= set(documented)
+    lake = folder / "maplake-demo" / "lake" / "lake.duckdb"
+    with duckdb.connect(str(lake), read_only=True) as connection:
+        for name, words in documented.items():
+            found = connection.execute(
+                "SELECT parameters FROM duckdb_functions() "
+                "WHERE schema_name = 'psth' AND function_name = ?",
+                [name],
+            ).fetchone()
+            assert found is not None
+            assert sorted(found[0]) == sorted(words)
+
+
+def test_the_picture_is_small():
+    assert (ROOT / "docs" / "psth.png").stat().st_size < 150_000
+
+
+def test_the_picture_marks_the_go_cue_at_zero(folder):
+    with maplake.open(folder / "maplake-demo" / "lake") as lake:
+        for session in lake.sessions().iter_rows(named=True):
+            times = epoch_times(lake, (session["subject_id"], session["session"], 1))
+            assert times == pytest.approx({"sample": -2.4, "delay": -1.2, "go": 0.0}, abs=1e-6)
