@@ -140,9 +140,8 @@ def stage_global(
             stage.table(table, {}, merged)
             changed += 1
     if changed:
-        manifest = read_manifest(layout, LAKE_NAME) | stage.staged.manifest
-        mine = {path: entry for path, entry in manifest.items() if _is_global(path)}
-        stage.json(manifest_file(LAKE_NAME), {"files": mine})
+        new = {path: e for path, e in stage.staged.manifest.items() if _is_global(path)}
+        stage.json(manifest_file(LAKE_NAME), {"files": read_manifest(layout, LAKE_NAME) | new})
     return changed
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from maplake.config import Config
+from maplake.errors import MaplakeError
 from maplake.ingest import find_behavior, find_ephys, find_histology, find_nidq, find_tracking
 from maplake.ingest.decide import Wanted, decide
 from maplake.ingest.numbers import SessionNumbers
@@ -30,6 +31,7 @@ from maplake.ingest.session import (
 from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING, Source
 from maplake.ingest.state import state_name
 from maplake.layout import Layout, table_file
+from maplake.readers.spikeglx_meta import parse_meta, start_time
 from maplake.tables import get
 
 GONE = "in the lake, but its raw file has gone"
@@ -178,7 +180,11 @@ def _place_others(
         found = find(config)
         plan.others += [Item(source, SKIPPED, reason) for source, reason in found.skipped]
         for source in found.sources:
-            place, reason = _session_of(source, by_day.get((source.h2o, source.day), []))
+            try:
+                place, reason = _session_of(source, by_day.get((source.h2o, source.day), []))
+            except MaplakeError as error:  # of the file that tells when the recording began
+                plan.others.append(Item(source, FAILED, str(error)))
+                continue
             if place is None:
                 status = FAILED if source.problem is not None else WAITING
                 plan.others.append(Item(source, status, reason))
@@ -216,6 +222,8 @@ def _session_of(
 
 def _recording_start(source: Source) -> datetime | None:
     """Read the start of a recording, which tells it from others of the same day."""
+    if source.kind == NIDQ:
+        return start_time(parse_meta(source.path))
     part = source.part("recording")
     if part is None:
         return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,14 @@ from maplake.readers.base import Reader, Records
 from maplake.readers.probe_sites import Sites, geometry_map, sites_of
 from maplake.readers.rows import as_table
 from maplake.readers.spikeglx_channels import band_channels, channel_uv_per_bit, uv_per_bit
-from maplake.readers.spikeglx_meta import Meta, number, parse_meta, parse_table, require
+from maplake.readers.spikeglx_meta import (
+    Meta,
+    number,
+    parse_meta,
+    parse_table,
+    require,
+    start_time,
+)
 
 __all__ = ["READER", "channel_uv_per_bit", "find", "parse_meta", "read", "uv_per_bit"]
 
@@ -86,7 +92,7 @@ def read(path: Path, context: object = None) -> Records:  # noqa: ARG001 (all re
         "probe_type": sites.name,
         "electrode_config_name": name,
         "sampling_rate": rate,
-        "recording_start": _start(meta),
+        "recording_start": start_time(meta),
         "margin_samples": _margin(meta, rate),
         "uv_per_bit": uv_per_bit(meta),
         "saved_channels": int(number(meta, "nSavedChans", whole=True)),
@@ -181,24 +187,6 @@ def _ranges(electrode: NDArray[np.int64]) -> str:
     """Name a set of electrodes by its ranges, e.g. ``1-96; 1281-1376``."""
     parts = np.split(np.sort(electrode), np.nonzero(np.diff(np.sort(electrode)) > 1)[0] + 1)
     return "; ".join(f"{part[0]}-{part[-1]}" for part in parts)
-
-
-def _start(meta: Meta) -> datetime | None:
-    """Return when the recording began, to the second; None if the file does not say."""
-    key = "fileCreateTime_original" if meta.get("fileCreateTime_original") else "fileCreateTime"
-    text = meta.get(key, "")
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=None)
-    except ValueError as error:
-        raise CorruptFileError(
-            "not a time",
-            file=meta.path,
-            place=f"key {key}",
-            found=text[:40],
-            expected="YYYY-MM-DDTHH:MM:SS",
-        ) from error
 
 
 def _margin(meta: Meta, rate: float) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 from maplake.errors import (
@@ -18,7 +19,7 @@ from maplake.errors import (
     UnreadableFileError,
 )
 
-__all__ = ["Meta", "number", "parse_meta", "parse_table", "probe_code", "require"]
+__all__ = ["Meta", "number", "parse_meta", "parse_table", "probe_code", "require", "start_time"]
 
 #: SpikeGLX writes some 80 kB; more than this is something else.
 _MAX_BYTES = 16 * 2**20
@@ -174,3 +175,27 @@ def probe_code(meta: Mapping[str, str]) -> int:
             "not a type of probe", file=_path(meta), place="key imDatPrb_type", found=text[:40]
         )
     return int(text)
+
+
+def start_time(meta: Meta) -> datetime | None:
+    """Return when the recording began, to the second; None if the file does not say.
+
+    Raises
+    ------
+    CorruptFileError
+        If what it says is no time.
+    """
+    key = "fileCreateTime_original" if meta.get("fileCreateTime_original") else "fileCreateTime"
+    text = meta.get(key, "")
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=None)
+    except ValueError as error:
+        raise CorruptFileError(
+            "not a time",
+            file=meta.path,
+            place=f"key {key}",
+            found=text[:40],
+            expected="YYYY-MM-DDTHH:MM:SS",
+        ) from error

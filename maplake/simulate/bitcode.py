@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,13 @@ from maplake.simulate.options import Recording
 from maplake.simulate.truth import Probe
 
 
-def write_bitcode(probe: Probe, codes: list[str], options: Recording) -> Path:
-    """Write the recorded trials' codes; ``codes`` are those of ``probe.ephys_trial``."""
+def write_bitcode(
+    probe: Probe, codes: list[str], options: Recording, extras: Mapping[str, Any] | None = None
+) -> Path:
+    """Write the recorded trials' codes; ``codes`` are those of ``probe.ephys_trial``.
+
+    ``extras`` are what files of the foraging task hold besides.
+    """
     bits = np.array([[int(bit) for bit in code] for code in codes], dtype=np.uint8)
     variables: dict[str, Any] = {"bitCodeS": np.array(codes), "bitcode": bits}
     if not options.codes_only:
@@ -23,6 +29,7 @@ def write_bitcode(probe: Probe, codes: list[str], options: Recording) -> Path:
         }
     if options.trial_numbers:
         variables["trialNum"] = probe.ephys_trial.astype(float)
+    variables |= extras or {}
     start = probe.recording_start
     path = probe.folder / f"{probe.session.h2o}_{start:%Y%m%d}_bitcode.mat"
     write_mat(path, variables, start)

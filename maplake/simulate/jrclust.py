@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from maplake.simulate.mat73 import write_mat73
+from maplake.simulate.truth import Probe
 
-__all__ = ["JrclustResult", "simulate_jrclust", "write_v3", "write_v4"]
+__all__ = ["JrclustResult", "simulate_jrclust", "sort_again", "write_v3", "write_v4"]
 
 Array = np.ndarray[Any, Any]
 
 _NOTES = ("single", "multi", "", "ok", "single (drifts)", "to_delete")
+_WRITTEN = {"good": "single", "ok": "ok", "multi": "multi", "all": ""}
 _WORDS = ("good", "multi", "all", "ok", "good", "all")
 
 
@@ -83,6 +85,52 @@ def simulate_jrclust(
         waveform=rng.normal(0, 50, (units, 14, 82)).astype(np.float32),
         isi_ratio=rng.uniform(0, 1, units),
     )
+
+
+def sort_again(probe: Probe, version: int, rng: np.random.Generator) -> JrclustResult:
+    """Return what JRCLUST makes of a probe's spikes, with some noise; the truth becomes that.
+
+    ``version`` is 3 or 4. Units get the numbers 1, 2, …; ``spike_depth`` becomes that of the
+    single spikes.
+    """
+    units = probe.units
+    row = np.argsort(units.id)[np.searchsorted(np.sort(units.id), probe.spike_unit)]
+    count = len(row)
+    strays = np.sort(rng.integers(0, probe.n_samples, max(1, count // 20)))
+    sample = np.concatenate([probe.spike_sample, strays])
+    order = np.argsort(sample, kind="stable")
+    cluster = np.concatenate([row + 1, rng.integers(-1, 1, len(strays))])[order]
+    known = np.concatenate([np.full(count, fill_value=True), np.zeros(len(strays), bool)])[order]
+    place = np.maximum(cluster, 1) - 1
+    x = units.x[place] + rng.normal(0, 4, len(sample))
+    y = units.y[place] + rng.normal(0, 12, len(sample))
+    amplitude = np.concatenate([probe.spike_amplitude, rng.uniform(5, 20, len(strays))])[order]
+    probe.units = replace(units, id=np.arange(1, len(units) + 1, dtype=np.int32))
+    probe.spike_unit = cluster[known].astype(np.int32)
+    probe.spike_depth, probe.spike_template = y[known], place[known].astype(np.int32)
+    probe.clustering_method = f"jrclust_v{version}"
+    fall = np.exp(-np.arange(14) / 4)
+    peak_to_peak = np.ptp(units.waveform, axis=1)
+    result = JrclustResult(
+        sampling_rate=probe.sampling_rate,
+        sample=sample[order],
+        site=units.channel[place] + 1,
+        cluster=cluster,
+        x=x,
+        y=y,
+        amplitude=amplitude,
+        note=[_WRITTEN[quality] for quality in units.quality.tolist()],
+        quality=units.quality.tolist(),
+        unit_x=units.x,
+        unit_y=units.y,
+        unit_amplitude=peak_to_peak,
+        snr=peak_to_peak / rng.uniform(10, 20, len(units)),
+        peak_site=units.channel + 1,
+        waveform=(units.waveform[:, np.newaxis] * fall[:, np.newaxis]).astype(np.float32),
+        isi_ratio=rng.uniform(0, 0.3, len(units)),
+    )
+    probe.units = replace(probe.units, amplitude=peak_to_peak)
+    return result
 
 
 def _datenum(time: datetime) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from maplake.simulate import behavior, bpod, spreadsheets
 from maplake.simulate import task as rig
 from maplake.simulate.bitcode import write_bitcode
+from maplake.simulate.jrclust import sort_again, write_v3, write_v4
 from maplake.simulate.kilosort import write_kilosort
 from maplake.simulate.options import Recording, Sorting, Task
 from maplake.simulate.recording import record
@@ -42,7 +43,9 @@ insertion_locations = ["insertions.csv"]
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
+    """What a lab is to be; see :func:`lab`."""
+
     directory: Path
     sessions: int
     probes: int
@@ -56,6 +59,7 @@ class _Plan:
     progress: Callable[[str], None]
 
     def rng(self, *keys: int) -> np.random.Generator:
+        """Return the random numbers of one thing."""
         # Each thing has its own stream, so that more sessions do not change the first ones.
         return np.random.default_rng([self.seed, *keys])
 
@@ -104,7 +108,7 @@ def lab(
     Lab
         Where the files are, and the truth.
     """
-    plan = _Plan(
+    plan = Plan(
         directory=Path(directory),
         sessions=sessions,
         probes=probes,
@@ -117,9 +121,9 @@ def lab(
         sorting=sorting or Sorting(),
         progress=progress or (lambda _: None),
     )
-    colony = [_animal(number, h2o_prefix, plan.rng(number, 0)) for number in range(animals)]
+    colony = [draw_animal(number, h2o_prefix, plan.rng(number, 0)) for number in range(animals)]
     done = [
-        _session(plan, animal, place, number)
+        write_session(plan, animal, place, number)
         for place, animal in enumerate(colony)
         for number in range(1, sessions + 1)
     ]
@@ -142,7 +146,8 @@ def _finish(directory: Path, animals: list[Animal], sessions: list[Session]) -> 
     return truth
 
 
-def _animal(number: int, prefix: str, rng: np.random.Generator) -> Animal:
+def draw_animal(number: int, prefix: str, rng: np.random.Generator) -> Animal:
+    """Return an animal; ``number`` counts from 0."""
     return Animal(
         h2o=f"{prefix}{number + 1:03d}",
         subject_id=_FIRST_SUBJECT + number,
@@ -157,7 +162,8 @@ def _animal(number: int, prefix: str, rng: np.random.Generator) -> Animal:
     )
 
 
-def _session(plan: _Plan, animal: Animal, place: int, number: int) -> Session:
+def write_session(plan: Plan, animal: Animal, place: int, number: int) -> Session:
+    """Write a delay-response session with its probes; ``place`` is the animal's, from 0."""
     task = plan.task
     start = _FIRST_DAY + timedelta(days=number - 1, minutes=11 * place)
     named = start - _FILE_LEAD
@@ -195,7 +201,7 @@ def _late(animal: Animal, task: Task) -> bool:
 
 
 def _probe(
-    plan: _Plan,
+    plan: Plan,
     session: Session,
     trials: list[Trial],
     insertion: int,
@@ -222,12 +228,25 @@ def _probe(
     codes = {trial.plan.number: trial.plan.bitcode for trial in trials}
     write_bitcode(probe, [codes[number] for number in probe.ephys_trial.tolist()], plan.recording)
     write_recording(probe, plan.recording, rng)
-    write_kilosort(probe, plan.sorting, rng)
+    write_sorting(probe, plan.sorting, rng)
     return probe
 
 
+def write_sorting(probe: Probe, sorting: Sorting, rng: np.random.Generator) -> None:
+    """Write what every sorter left; the truth is that of the one that is preferred."""
+    if sorting.kilosort:
+        write_kilosort(probe, sorting, rng)
+    for version in sorted(sorting.jrclust):
+        result = sort_again(probe, version, rng)
+        stem = f"{probe.session.h2o}_g0_t0.imec{probe.insertion_number - 1}"
+        if version == 3:
+            write_v3(probe.folder / f"{stem}_jrc.mat", result)
+        else:
+            write_v4(probe.folder / f"{stem}.ap_res.mat", result)
+
+
 def _good_periods(
-    plan: _Plan, session: Session, insertion: int
+    plan: Plan, session: Session, insertion: int
 ) -> tuple[tuple[float, float | None], ...]:
     """Restrict one probe to two spans: the first one in the last session of the first animal."""
     here = (session.subject_id, session.number, insertion)

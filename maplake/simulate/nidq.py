@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,11 @@ def _write(stem: Path, data: Array, keys: dict[str, object]) -> Path:
 
 
 def write_nidq(
-    stem: Path, counts: Array, sampling_rate: float = 10_000.0, range_max: float = 5.0
+    stem: Path,
+    counts: Array,
+    sampling_rate: float = 10_000.0,
+    range_max: float = 5.0,
+    created: datetime = datetime(2021, 6, 1, 12, 0, 0),
 ) -> Path:
     """Write ``{stem}.meta`` and ``.bin``.
 
@@ -34,7 +39,7 @@ def write_nidq(
     """
     keys: dict[str, object] = {
         "acqMnMaXaDw": f"0,0,{counts.shape[1] - 1},1",
-        "fileCreateTime": "2021-06-01T12:00:00",
+        "fileCreateTime": f"{created:%Y-%m-%dT%H:%M:%S}",
         "niAiRangeMax": range_max,
         "niAiRangeMin": -range_max,
         "niMAGain": 1,

@@ -130,6 +130,10 @@ class Sorting:
         Number of labelled units without spikes, of all the units.
     position_origin
         Added to x and y of ``channel_positions.npy``, in um; classic maps start at (11, 20).
+    kilosort
+        Write Kilosort's folder.
+    jrclust
+        Versions of JRCLUST that sorted the probe too, 3 and 4; a lab takes the latest.
     """
 
     folder: str = "imec{imec}_ks2"
@@ -142,3 +146,5 @@ class Sorting:
     seconds: str = ""
     silent: int = 2
     position_origin: tuple[float, float] = (0.0, 0.0)
+    kilosort: bool = True
+    jrclust: tuple[int, ...] = ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from maplake.simulate.truth import Animal, Probe
@@ -32,16 +33,18 @@ def animal_rows(animals: Sequence[Animal]) -> list[Row]:
 
 def insertion_rows(probes: Sequence[Probe]) -> list[Row]:
     """Return a row per probe insertion; locations in um, angles in degrees."""
-    return [_insertion_row(probe) for probe in probes]
+    starts = {(p.session.h2o, p.session.start) for p in probes}
+    return [_insertion_row(probe, starts) for probe in probes]
 
 
-def _insertion_row(probe: Probe) -> Row:
+def _insertion_row(probe: Probe, starts: Collection[tuple[str, datetime]]) -> Row:
     session = probe.session
+    that_day = [s for h2o, s in starts if (h2o, s.date()) == (session.h2o, session.start.date())]
     return {
         "subject_id": session.subject_id,
         "water_restriction_number": session.h2o,
         "session_date": session.start.date().isoformat(),
-        "behaviour_time": "",
+        "behaviour_time": f"{session.start:%H%M%S}" if len(that_day) > 1 else "",
         "insertion_number": probe.insertion_number,
         "project": "MAP",
         "skull_reference": "Bregma",

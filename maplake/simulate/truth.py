@@ -213,6 +213,8 @@ class Probe:
         else the depth of the peak channel.
     metrics
         Columns of ``metrics.csv`` where it was written, else empty.
+    clustering_method
+        What the lake calls the sorter.
     """
 
     session: Session = field(repr=False)
@@ -240,6 +242,7 @@ class Probe:
     spike_amplitude: Array = field(repr=False)
     spike_depth: Array = field(repr=False)
     metrics: dict[str, Array] = field(default_factory=dict, repr=False)
+    clustering_method: str = "kilosort2"
 
     @property
     def trials(self) -> Array:

@@ -123,10 +123,14 @@ def write(table: Table, data: pa.Table, path: Path) -> None:
 
 
 def merge(table: Table, old: pa.Table | None, new: pa.Table) -> pa.Table:
-    """Return old and new rows of a global table; a new row replaces an old one of the same key."""
+    """Return old and new rows of a global table; a new row replaces an old one of the same key.
+
+    Either may name a key several times: its last row counts.
+    """
     new = _last_of_key(table, new)
     if old is None or old.num_rows == 0:
         return conform(table, new)
+    old = _last_of_key(table, old)
     kept = old.join(new.select(list(table.key)), keys=list(table.key), join_type="left anti")
     kept = kept.select(table.file_schema.names).cast(table.file_schema)
     return conform(table, pa.concat_tables([kept, new]))
