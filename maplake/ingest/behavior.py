@@ -19,7 +19,7 @@ from maplake.ingest.sources import BEHAVIOR, Part, Source
 from maplake.ingest.state import SourceState
 from maplake.ingest.work import Work
 from maplake.layout import Layout, table_file
-from maplake.readers.base import BehaviorContext, Records
+from maplake.readers.base import BehaviorContext, Reader, Records
 from maplake.tables import get
 
 _CODE = "bitcode"
@@ -28,7 +28,9 @@ _CODE = "bitcode"
 def take(work: Work, item: Item, state: SourceState) -> None:
     """Read a behavior session and stage its rows."""
     source = item.source
-    records = _read(source.parts[0], work.config.behavior_context)
+    reader = _reader(source.parts[0])
+    state.reader, state.reader_version = reader.name, reader.version
+    records = _read(source.parts[0], reader, work.config.behavior_context)
     found = tables(records, source, work.config)
     work.trials = trials_of_records(records)
     work.tables(state, found, work.plan.partition)
@@ -36,14 +38,18 @@ def take(work: Work, item: Item, state: SourceState) -> None:
     work.skipped(state, BEHAVIOR, records.skipped)
 
 
-def _read(part: Part, context: BehaviorContext) -> Records:
+def _reader(part: Part) -> Reader:
+    """Return the reader of a file: formats of one name are told apart by what is in them."""
     reader = part.get_reader()
-    if reader.joins:
-        return reader.read(part.paths, context)
-    for other in readers.of_kind(BEHAVIOR):  # formats that only the content tells apart
-        if other.recognise and other.find(part.path) and other.recognise(part.path):
-            return other.read(part.path, context)
-    return reader.read(part.path, context)
+    if not reader.joins:
+        for other in readers.of_kind(BEHAVIOR):
+            if other.recognise and other.find(part.path) and other.recognise(part.path):
+                return other
+    return reader
+
+
+def _read(part: Part, reader: Reader, context: BehaviorContext) -> Records:
+    return reader.read(part.paths if reader.joins else part.path, context)
 
 
 def trials_of(work: Work) -> BehaviorTrials:

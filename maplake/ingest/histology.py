@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from maplake.errors import MissingFileError, NotFoundError
 from maplake.ingest.session import Item
@@ -52,10 +53,22 @@ def _context(work: Work, source: Source, partition: dict[str, Any]) -> Histology
     columns = ("electrode", "shank", "x_coord", "y_coord")
     return HistologyContext(
         ProbeSites(*(sites[name].to_numpy() for name in columns)),
-        np.sort(recorded["electrode"].to_numpy()),
+        _in_order(work, source, np.sort(recorded["electrode"].to_numpy())),
         float(work.config.ccf.resolution_um),
         _region_at(work),
     )
+
+
+def _in_order(work: Work, source: Source, electrode: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the recorded electrodes in the order of their channels, which the lake forgets."""
+    for item in work.plan.items:
+        part = item.source.part("recording")
+        if part is None or item.source.insertion_number != source.insertion_number:
+            continue
+        found: NDArray[np.int32] = part.get_reader().read(part.path).arrays["electrode"]
+        if np.array_equal(np.sort(found), electrode):
+            return found
+    return electrode
 
 
 def _region_at(work: Work) -> Callable[..., Any] | None:

@@ -50,14 +50,14 @@ def stage_session(config: Config, run: str, plan: SessionPlan) -> StagedSession:
     try:
         with lake_faults(work.layout.root):
             for item in plan.todo:
+                if NEEDS.get(item.source.kind) in {kind for kind, _ in work.result.errors}:
+                    continue  # aligned to something that failed
                 try:
                     _take(work, item)
                 except LakeError:
                     raise
                 except MaplakeError as error:
                     work.result.errors[item.source.key] = error
-                    if item.source.kind == BEHAVIOR:
-                        break
             result = work.finish()
     except BaseException:
         work.stage.abandon()
@@ -97,8 +97,9 @@ def _complete(work: Work, source: Source, state: SourceState, stat: list[list[An
     state.path = str(source.path)
     state.h2o = source.h2o
     state.start = source.start.isoformat() if source.start else ""
-    main = source.parts[-1].get_reader()
-    state.reader, state.reader_version = main.name, main.version
+    if not state.reader:
+        main = source.parts[-1].get_reader()
+        state.reader, state.reader_version = main.name, main.version
     state.settings = settings_of(work.config).get(source.kind, "")
     state.time = datetime.now().isoformat(timespec="seconds")
     if source.kind in NEEDS:

@@ -121,10 +121,14 @@ def read(path: Path, context: object = None) -> Records:  # noqa: ARG001 (all re
 
 @dataclass(frozen=True)
 class _Session:
-    """Fields of the trials that started; ``original`` are their numbers in the file, from 1."""
+    """Fields of the trials that started.
+
+    ``original`` are their numbers in the file, from 1, ``lost`` those of the other trials.
+    """
 
     bpod: bpod.Session
     original: _Array
+    lost: list[int]
     order: _Array
     block: _Array
     targets: dict[str, list[Any]]
@@ -157,6 +161,7 @@ def _take_apart(data: dict[str, Any]) -> _Session:
     return _Session(
         bpod.session(data | changed),
         kept + 1,
+        np.setdiff1d(np.arange(1, len(starts) + 1), kept + 1).tolist(),
         order[kept],
         np.unique(np.cumsum(order == 1)[kept], return_inverse=True)[1] + 1,
         {name: [items[i] for i in kept] for name, items in targets.items()},
@@ -193,7 +198,10 @@ class _Builder:
             )
         self.session = session
         self.rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-        self.skipped: list[Skipped] = []
+        self.skipped = [
+            Skipped("trial of the file", str(number), "never started: MATLABStartTimes is 0")
+            for number in session.lost
+        ]
         self.blocks: dict[int, tuple[int, float]] = {}  # first trial's place, start in s
         if not np.isfinite(session.bpod.trial_start).all():
             raise CorruptFileError("a start is not finite", place="TrialStartTimestamp")
@@ -204,7 +212,7 @@ class _Builder:
         for place in range(total):
             self._add(place)
         if not self.blocks:
-            reason = self.skipped[0].reason if self.skipped else "there is none"
+            reason = self.skipped[-1].reason if self.skipped else "there is none"
             raise FileFormatError("no trial can be used", found=reason)
         self._add_blocks()
         start = self.session.bpod.start
