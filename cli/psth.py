@@ -79,9 +79,8 @@ def find_subject(lake: Any, name: str) -> int:
     for row in found.pl().to_dicts():
         return int(row["subject_id"])
     known = [f"{r['h2o']} ({r['subject_id']})" for r in lake.sql(query).pl().to_dicts()[:10]]
-    raise NotFoundError(
-        f"there is no animal {name!r}", hint=f"Known are {', '.join(sorted(known))}."
-    )
+    hint = f"Known are {', '.join(sorted(known))}." if known else "The lake has no animals yet."
+    raise NotFoundError(f"there is no animal {name!r}", hint=hint)
 
 
 def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> None:
