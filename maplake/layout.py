@@ -10,6 +10,7 @@
       .maplake/
         format.json            version of this layout
         sessions.json          which session has which number
+        tables.json            the lab's own tables
         state/<name>.json      what became of the sources of a session (or of the whole lake)
         manifest/<name>.json   files of a session (or of the whole lake): rows, bytes, SHA-256
         journal/, staging/     commits under way
@@ -32,6 +33,7 @@ FORMAT_VERSION = 1
 PART = "part.parquet"
 CATALOG = "lake.duckdb"
 VIEWS = "views.sql"
+OWN_TABLES = PurePosixPath(".maplake", "tables.json")
 LAKE_NAME = "lake"  # name of the state and manifest of what belongs to no session
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -70,6 +72,11 @@ class Layout:
     def session_registry(self) -> Path:
         """Which session has which number."""
         return self.meta / "sessions.json"
+
+    @property
+    def own_tables(self) -> Path:
+        """Declarations of the lab's own tables."""
+        return self.root / OWN_TABLES
 
     @property
     def staging(self) -> Path:

@@ -22,6 +22,12 @@ MAY = {
     "query": BASE | {"plots"},
     "plots": BASE | {"query"},
     "simulate": {"errors"},
+    "compute": BASE
+    | {"writers", "query", "config"}
+    | {
+        f"ingest.{name}"
+        for name in ("cell_type", "lakes", "outdated", "publish", "session", "state")
+    },
     "ingest": BASE | {"readers", "writers", "config", "query.catalog", "query.ccf"},
 }
 

@@ -140,6 +140,13 @@ class AlignType:
 
 
 @dataclass(frozen=True)
+class TableSettings:
+    """``[tables]``: Python files that declare the lab's own computed tables; they are run."""
+
+    modules: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
 class LoggingSettings:
     """``[logging]``: least severe level shown, and a file that gets the same."""
 
@@ -169,5 +176,6 @@ class Settings:
     photostim: tuple[PhotostimProtocol, ...] = ()
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     align_types: Mapping[str, AlignType] = field(default_factory=dict)
+    tables: TableSettings = TableSettings()
     logging: LoggingSettings = LoggingSettings()
     dask: DaskSettings = DaskSettings()

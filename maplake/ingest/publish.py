@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from maplake.config import Config
 from maplake.ingest.decide import held_back
 from maplake.ingest.lakes import stage_global, writing
+from maplake.ingest.outdated import take_out
 from maplake.ingest.report import SourceReport, report_item
 from maplake.ingest.session import FAILED, IN, PLANNED, SKIPPED, WAITING, Item, SessionPlan, State
 from maplake.ingest.state import SourceState, read_manifest, read_state, state_json
@@ -79,7 +80,7 @@ def stage_records(
     *,
     gone: Sequence[str] = (),
 ) -> None:
-    """Stage the state and manifest of a session.
+    """Stage the state and manifest of a session; what was computed from changed files goes.
 
     Parameters
     ----------
@@ -100,7 +101,12 @@ def stage_records(
         for path, entry in read_manifest(layout, name).items()
         if not any(path == place or path.startswith(f"{place}/") for place in replaced)
     }
-    stage.json(manifest_file(name), {"files": kept | staged.manifest})
+    files = kept | staged.manifest
+    states, outdated = take_out(states, files, replaced)
+    for path in outdated:
+        stage.delete(path)
+        del files[path]
+    stage.json(manifest_file(name), {"files": files})
     stage.json(state_file(name), state_json(states.values()))
 
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from maplake.errors import LakeError
 from maplake.layout import relative_glob
 from maplake.query.connection import connect
+from maplake.query.known import tables_of
 from maplake.query.overview import manifest_files, table_name
 from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal
 from maplake.query.views import has_files, raw_name
-from maplake.tables import TABLES, Column, Ref, Table, stored
+from maplake.tables import TABLES, Column, Ref, Table
 
 if TYPE_CHECKING:
     import duckdb
@@ -78,7 +79,7 @@ def check(
     problems = list(_files(root, deep))
     con = connect(root)
     try:
-        for table in stored():
+        for table in (t for t in tables_of(root).values() if t.store.on_disk):
             if progress:
                 progress(table.full_name)
             if has_files(root, table):
@@ -202,6 +203,8 @@ def _references(con: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Proble
 
 
 def _dangling(table: Table, ref: Ref) -> str:
+    known = TABLES.get(ref.table)
+    other = _view(known) if known else full_identifier(ref.table)
     # Counted per key first: tables of spikes refer to few rows very often.
     columns = _names(ref.columns)
     given = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in ref.columns)
@@ -212,7 +215,7 @@ def _dangling(table: Table, ref: Ref) -> str:
     return (
         f"SELECT sum(a.n), first(a) FROM (SELECT {columns}, count(*) AS n FROM {_view(table)} "
         f"WHERE {given} GROUP BY {columns}) AS a "
-        f"ANTI JOIN {_view(TABLES[ref.table])} AS b ON {match}"
+        f"ANTI JOIN {other} AS b ON {match}"
     )
 
 

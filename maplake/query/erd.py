@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
 from maplake.errors import NotFoundError
+from maplake.query.known import schemas_of, tables_of
 from maplake.query.sqltext import sql_type
-from maplake.tables import SCHEMAS, TABLES, Ref, Table
+from maplake.tables import Ref, Table
 
 
-def mermaid(schemas: Sequence[str] | None = None) -> str:
+def mermaid(schemas: Sequence[str] | None = None, root: Path | None = None) -> str:
     """Return a Mermaid ``erDiagram`` of all tables, or of some schemas and what they refer to.
+
+    With the ``root`` of a lake, the lab's own tables are in it.
 
     Raises
     ------
     NotFoundError
         If there is no such schema.
     """
+    tables = tables_of(root)
+    known = schemas_of(tables)
     for name in schemas or ():
-        if name not in SCHEMAS:
-            raise NotFoundError(f"there is no schema {name!r}", expected=", ".join(SCHEMAS))
-    chosen = [t for t in TABLES.values() if not schemas or t.schema in schemas]
+        if name not in known:
+            raise NotFoundError(f"there is no schema {name!r}", expected=", ".join(known))
+    chosen = [t for t in tables.values() if not schemas or t.schema in schemas]
     lines = ["erDiagram"]
     for table in chosen:
         lines += _entity(table)

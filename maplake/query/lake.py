@@ -13,10 +13,10 @@ from maplake.layout import FORMAT_VERSION, Layout
 from maplake.query.activity import Psth, Rasters, frame, psth
 from maplake.query.connection import Connection, connect
 from maplake.query.frames import scan
+from maplake.query.known import table_of
 from maplake.query.overview import as_html, as_text, overview
 from maplake.query.spikes import Spikes, open_spikes
 from maplake.query.sqltext import full_identifier
-from maplake.tables import get
 
 if TYPE_CHECKING:
     import duckdb
@@ -112,7 +112,7 @@ class Lake:
         NotFoundError
             If there is no such table.
         """
-        table = get(name)
+        table = table_of(self.root, name)
         if table.store.on_disk and not table.computed:
             return scan(self.root, table)
         relation = self.sql(f"FROM {full_identifier(table.full_name)}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from maplake.errors import IntegrityError
 from maplake.layout import Layout
-from maplake.tables import TABLES, Store
+from maplake.query.known import tables_of
+from maplake.tables import Store, Table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,21 +40,21 @@ def overview(root: Path) -> pl.DataFrame:
     """
     import polars as pl
 
-    rows = dict.fromkeys(TABLES, 0)
+    tables = tables_of(root)
+    rows = dict.fromkeys(tables, 0)
     for files in manifest_files(root).values():
         for path, entry in files.items():
             name = table_name(path)
             if name in rows:
                 rows[name] += int(str(entry["rows"]))
-    counts = [_rows(name, rows[name]) for name in TABLES]
+    counts = [_rows(table, rows[name]) for name, table in tables.items()]
     return pl.DataFrame(
-        {"table": list(TABLES), "rows": counts, "comment": [t.comment for t in TABLES.values()]},
+        {"table": list(tables), "rows": counts, "comment": [t.comment for t in tables.values()]},
         schema_overrides={"rows": pl.Int64},
     )
 
 
-def _rows(name: str, stored: int) -> int | None:
-    table = TABLES[name]
+def _rows(table: Table, stored: int) -> int | None:
     if table.store is Store.LOOKUP:
         return len(table.rows)
     return stored if table.store.on_disk else None

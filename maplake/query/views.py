@@ -8,8 +8,9 @@ from itertools import chain
 from pathlib import Path
 
 from maplake.layout import Layout, relative_glob
+from maplake.query.known import schemas_of, tables_of
 from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal, sql_type
-from maplake.tables import SCHEMAS, TABLES, Column, Store, Table, get
+from maplake.tables import Column, Store, Table, get
 from maplake.tables.experiment import TRIAL_EVENT_TYPES
 
 #: Files of sql/ in the order of what builds upon what; the conditions come after the first three.
@@ -46,15 +47,18 @@ def statements(
         the window (s).
     """
     extra: dict[str, list[Sequence[object]]] = {
-        "psth.trial_condition": [(name, text, None) for name, text in conditions.items()],
+        "psth.trial_condition": [
+            (name, text, None, None) for name, text in conditions.items()
+        ],
         "psth.align_type": [(name, *row) for name, row in align_types.items()],
     }
+    tables = tables_of(root)
     return [
-        *(f"CREATE SCHEMA IF NOT EXISTS {identifier(schema)}" for schema in SCHEMAS),
-        *chain.from_iterable(_stored(root, t) for t in TABLES.values() if t.store.on_disk),
+        *(f"CREATE SCHEMA IF NOT EXISTS {identifier(s)}" for s in schemas_of(tables)),
+        *chain.from_iterable(_stored(root, t) for t in tables.values() if t.store.on_disk),
         *(
             lookup(t, extra.get(t.full_name, ()))
-            for t in TABLES.values()
+            for t in tables.values()
             if t.store is Store.LOOKUP
         ),
         source_view(root),
@@ -62,7 +66,7 @@ def statements(
         trial_set(_predicates(conditions)),
         f"CREATE MACRO psth.event_types() AS {literal(TRIAL_EVENT_TYPES)}",
         *chain.from_iterable(script(name) for name in _AFTER_CONDITIONS),
-        *chain.from_iterable(comments(t) for t in TABLES.values()),
+        *chain.from_iterable(comments(t) for t in tables.values()),
     ]
 
 

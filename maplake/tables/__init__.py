@@ -12,6 +12,7 @@ from maplake.errors import NotFoundError
 from maplake.tables import (
     archive,
     ccf,
+    computed,
     entered,
     ephys,
     ephys_events,
@@ -38,6 +39,7 @@ _FILES = (
     ccf,
     histology,
     psth,
+    computed,
     archive,
     ingest,
 )

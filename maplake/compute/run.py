@@ -1,0 +1,244 @@
+"""``maplake compute``: plan, compute partition by partition, commit."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import Any
+
+from maplake.compute.model import Computation, outputs
+from maplake.compute.plan import Books, Sources, Task, is_current, orphans, state_key, tasks
+from maplake.compute.publish import Result, declare, publish, take_away
+from maplake.compute.registry import find, known_tables, levels, line_of, load
+from maplake.compute.rows import as_rows
+from maplake.config import Config
+from maplake.errors import MaplakeError
+from maplake.ingest.lakes import update_catalog
+from maplake.ingest.session import FAILED, IN
+from maplake.layout import Layout
+from maplake.query.lake import Lake
+from maplake.writers.lock import staging_run
+
+__all__ = ["Done", "Report", "code_of", "run"]
+
+log = logging.getLogger(__name__)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of one partition.
+
+    Attributes
+    ----------
+    table
+        Name of the computation.
+    subject_id, session, insertion_number
+        The partition, as far as the table has one.
+    status
+        ``in``, ``failed``, ``removed`` (there is nothing any more to compute it from), or
+        ``changed`` (an input changed meanwhile; the next run computes it).
+    rows
+        Number of rows of all its tables.
+    seconds
+        Time taken, s.
+    reason
+        What went wrong.
+    """
+
+    table: str
+    status: str
+    subject_id: int | None = None
+    session: int | None = None
+    insertion_number: int | None = None
+    rows: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+
+
+@dataclass
+class Report:
+    """What became of every partition that was not current, and how many were.
+
+    Attributes
+    ----------
+    done
+        Partitions that were computed, failed or removed.
+    current
+        Number of partitions that were left as they are.
+    """
+
+    done: list[Done] = field(default_factory=list)
+    current: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Number of partitions that could not be computed."""
+        return sum(item.status == FAILED for item in self.done)
+
+
+def run(
+    config: Config,
+    names: Sequence[str] = (),
+    *,
+    subject: int | None = None,
+    session: int | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Report:
+    """Compute every partition that has no rows yet or whose inputs, function or version changed.
+
+    Parameters
+    ----------
+    config
+        Names the lake, and the lab's own modules.
+    names
+        Tables, with what they are computed from; empty = all.
+    subject, session
+        Only this animal (subject_id) and session; tables that are one file in all are then left.
+    workers
+        Number of processes that compute; the commits are made by this one.
+    progress
+        Called with a text, the number of partitions done and their total in this step.
+
+    Returns
+    -------
+    What became of every partition; an error in one does not stop the others.
+
+    Raises
+    ------
+    NotFoundError
+        If a name is of no computed table.
+    ConfigError
+        If a module of the lab cannot be run, or its declarations are wrong.
+    LakeError
+        If the lake cannot be written to.
+    """
+    computations = load(config)
+    chosen = find(computations, names)
+    declare(config, computations)
+    update_catalog(config)
+    report = Report()
+    with staging_run(config.lake.root) as staging:
+        for step in levels(chosen):
+            todo, lost = _due(config, computations, step, subject, session, report)
+            for book, states in lost.items():
+                take_away(config, staging, book, states)
+                report.done += [_removed(state) for state in states]
+            results = _computed(config, todo, workers, chosen)
+            for number, group in enumerate(results, start=1):
+                statuses = publish(config, staging, chosen, group)
+                report.done += [_done(r, s) for r, s in zip(group, statuses, strict=True)]
+                if progress:
+                    progress(group[0].task.computation, number, len(todo))
+            update_catalog(config)
+    return report
+
+
+def _done(result: Result, status: str) -> Done:
+    rows = sum(table.num_rows for table in result.rows.values())
+    key = result.task.key
+    return Done(
+        result.task.computation,
+        status,
+        **key,
+        rows=rows if status == IN else 0,
+        seconds=result.seconds,
+        reason=result.error if status == FAILED else None,
+    )
+
+
+def _removed(state: Any) -> Done:
+    name = state.name.split(" ")[0]
+    return Done(name, "removed", state.subject_id, state.session, state.insertion_number)
+
+
+def _due(
+    config: Config,
+    computations: Mapping[str, Computation],
+    step: Sequence[Computation],
+    subject: int | None,
+    session: int | None,
+    report: Report,
+) -> tuple[list[list[Task]], dict[str, list[Any]]]:
+    """Return the tasks of a step, by session, and the computed rows without inputs."""
+    layout = Layout(config.lake.root)
+    books = Books.read(layout)
+    groups: dict[str, list[Task]] = {}
+    planned: list[Task] = []
+    with Lake(config.lake.root) as lake:
+        sources = Sources(lake, known_tables(layout.root, computations))
+        for computation in step:
+            stored, text = sources.of(computation)
+            planned += tasks(books, computation, stored, code_of(computation, text))
+    for task in planned:
+        if not _is_chosen(task, subject, session):
+            continue
+        state = books.states.get(task.book, {}).get(state_key(task.computation, task.key))
+        if is_current(task, state):
+            report.current += 1
+        else:
+            groups.setdefault(task.book, []).append(task)
+    lost = orphans(books, {c.name: c for c in step}, planned)
+    return list(groups.values()), lost
+
+
+def code_of(computation: Computation, views: str) -> str:
+    """Return the hash of what computes a table: its code, and the views that it reads through."""
+    return hashlib.sha256(f"{computation.code_hash()}\0{views}".encode()).hexdigest()
+
+
+def _is_chosen(task: Task, subject: int | None, session: int | None) -> bool:
+    return (subject is None or task.key.get("subject_id") == subject) and (
+        session is None or task.key.get("session") == session
+    )
+
+
+def _computed(
+    config: Config, groups: list[list[Task]], workers: int, known: Mapping[str, Computation]
+) -> Iterator[list[Result]]:
+    """Compute groups of tasks, in this process or in several, and yield them as they are ready."""
+    if workers <= 1 or len(groups) <= 1:
+        with Lake(config.lake.root) as lake:
+            for group in groups:
+                yield [compute(lake, known[task.computation], task) for task in group]
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(groups)), mp_context=context) as pool:
+        for job in as_completed([pool.submit(_work, config, group) for group in groups]):
+            yield job.result()
+
+
+def _work(config: Config, group: list[Task]) -> list[Result]:
+    known = load(config)
+    with Lake(config.lake.root) as lake:
+        return [compute(lake, known[task.computation], task) for task in group]
+
+
+def compute(lake: Lake, computation: Computation, task: Task) -> Result:
+    """Compute one partition; whatever goes wrong is in the result."""
+    begin = time.perf_counter()
+    result = Result(task)
+    try:
+        found = outputs(
+            computation(lake, dict(task.key)), [t.full_name for t in computation.tables]
+        )
+        for table in computation.tables:
+            result.rows[table.full_name] = as_rows(table, found[table.full_name], task.key)
+    except Exception as error:
+        # The function is the lab's own code: anything may come out of it.
+        result.rows, result.error = {}, _reason(error, computation)
+        log.exception("%s %s", computation.name, task.key)
+    result.seconds = time.perf_counter() - begin
+    return result
+
+
+def _reason(error: Exception, computation: Computation) -> str:
+    text = str(error) if isinstance(error, MaplakeError) else f"{type(error).__name__}: {error}"
+    place = line_of(error, computation.file) if computation.file else None
+    return f"{computation.file}, {place}: {text}" if place else text
