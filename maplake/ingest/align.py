@@ -251,6 +251,7 @@ def ephys_trials(
     margin_samples: int = 0,
     trial_numbers: Sequence[int] | None = None,
     go_rate: float | None = None,
+    may_lack_codes: bool = True,
 ) -> EphysTrials:
     """Bring the recorded trials of a probe onto the behavior trials.
 
@@ -268,6 +269,8 @@ def ephys_trials(
         (trials,) the correction ``trialNum``, if there is one.
     go_rate
         Sampling rate, Hz, where the recording does not tell go cues and behavior's are taken.
+    may_lack_codes
+        Whether trials may be matched by their order.
 
     Raises
     ------
@@ -290,6 +293,12 @@ def ephys_trials(
         )
     if len(codes):
         trial = match_trials(codes, behavior, trial_numbers)
+    elif not may_lack_codes:
+        raise AlignmentError(
+            "the recording has trial starts but no bitcodes, which this rig must have",
+            found=f"{len(start)} trial starts",
+            hint="Only sessions of RRig-MTL are matched by the trials' order.",
+        )
     else:
         trial = one_to_one(len(start), behavior)
     if go_rate is not None:

@@ -27,6 +27,8 @@ from maplake.readers.foraging_events import foraging_events
 from maplake.tables import get
 from maplake.writers import spikes
 
+#: The rig whose recordings may lack bitcodes.
+_WITHOUT_CODES = "RRig-MTL"
 _METHOD, _UNIT = "clustering_method", "unit"
 _SPIKES = ("spike_sample", "spike_unit", "spike_channel", "spike_depth", "spike_amplitude")
 
@@ -61,7 +63,8 @@ def take(work: Work, item: Item, state: SourceState) -> None:
     """Read a probe, align it and stage its rows and arrays."""
     source = item.source
     partition = {**work.plan.partition, "insertion_number": source.insertion_number or 0}
-    data = read(source, trials_of(work), partition)
+    rig = str(work.rows("experiment.session", work.plan.partition)["rig"][0])
+    data = read(source, trials_of(work), partition, rig)
     target = spike_store(partition, data.clustering_method)
     state.outputs.append(str(target))
     with ThreadPoolExecutor(1) as pool:  # packing leaves the interpreter to others
@@ -87,7 +90,9 @@ def _own(work: Work, item: Item, tables: dict[str, pa.Table]) -> dict[str, pa.Ta
     return {name: data for name, data in tables.items() if get(name).kind != "ephys_event"}
 
 
-def read(source: Source, behavior: BehaviorTrials, partition: Mapping[str, int]) -> ProbeData:
+def read(
+    source: Source, behavior: BehaviorTrials, partition: Mapping[str, int], rig: str = ""
+) -> ProbeData:
     """Read and align one probe.
 
     Parameters
@@ -98,12 +103,14 @@ def read(source: Source, behavior: BehaviorTrials, partition: Mapping[str, int])
         The trials of its session.
     partition
         subject_id, session and insertion_number.
+    rig
+        Of the session.
     """
     recording = _read(source, "recording")
     info = recording.info
     rate = float(info["sampling_rate"])
     bitcodes = _read(source, "bitcodes", rate)
-    trials = _align(source, recording, bitcodes, behavior)
+    trials = _align(source, recording, bitcodes, behavior, rig)
     context = SortingContext(
         rate,
         float(info["uv_per_bit"]),
@@ -123,7 +130,7 @@ def read(source: Source, behavior: BehaviorTrials, partition: Mapping[str, int])
 
 
 def _align(
-    source: Source, recording: Records, bitcodes: Records, behavior: BehaviorTrials
+    source: Source, recording: Records, bitcodes: Records, behavior: BehaviorTrials, rig: str
 ) -> EphysTrials:
     rate = float(recording.info["sampling_rate"])
     try:
@@ -134,6 +141,7 @@ def _align(
             margin_samples=int(recording.info["margin_samples"]),
             trial_numbers=bitcodes.info.get("trial_numbers"),
             go_rate=rate if bitcodes.info.get("go_from_behavior") else None,
+            may_lack_codes=rig == _WITHOUT_CODES,
         )
     except SourceError as error:
         part = source.part("bitcodes")  # alignment knows no files

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from maplake.errors import CorruptFileError, LengthMismatchError
@@ -24,13 +25,14 @@ _LICKS = {
     "lickRPerTrial": "right lick",
     "lickMPerTrial": "middle lick",
 }
+_FRAME = "tracking.tracking_frame"
 _Events = list[tuple[NDArray[np.int64], NDArray[np.float64], str]]
 
 
 def foraging_events(
     found: Mapping[str, Any], trials: Sequence[int] | NDArray[Any], origin: float = 0.0
 ) -> Records:
-    """Return the rows of ``ephys.ephys_trial_event`` and ``ephys.ephys_action_event``.
+    """Return the rows of ``ephys.ephys_trial_event``, ``ephys_action_event`` and of camera frames.
 
     Parameters
     ----------
@@ -45,15 +47,16 @@ def foraging_events(
     Returns
     -------
     Records
-        Both tables, ids from 0 in each trial in time order. Skipped: markers of an unknown kind,
-        trials without behavior.
+        The tables, ids from 0 in each trial in time order; ``tracking.tracking_frame`` where the
+        recording saw the cameras. Skipped: markers of an unknown kind, unknown cameras, trials
+        without behavior.
 
     Raises
     ------
     LengthMismatchError
         If there are fewer recorded trials in a field than in ``trials``.
     CorruptFileError
-        If a motor step or lick has no finite time.
+        If a motor step, lick or frame has no finite time.
     """
     numbers = np.asarray(trials, dtype=np.int64)
     skipped: list[Skipped] = []
@@ -70,7 +73,31 @@ def foraging_events(
         name: as_table(name, _columns(name, events, origin))
         for name, events in zip(names, (markers, licks), strict=True)
     }
+    if found.get("cameraPerTrial"):
+        tables[_FRAME] = _frames(found["cameraPerTrial"], numbers, origin, skipped)
     return Records(tables=tables, skipped=skipped)
+
+
+def _frames(
+    cameras: Mapping[str, Any], numbers: NDArray[np.int64], origin: float, skipped: list[Skipped]
+) -> pa.Table:
+    """Return the frames' times, by camera and trial in the file's order."""
+    known = [row[0] for row in get("tracking.tracking_device").rows]
+    parts = []
+    for camera in cameras:
+        if camera not in known:
+            skipped.append(Skipped("camera", camera, f"is none of {', '.join(map(str, known))}"))
+            continue
+        trial, time = _per_trial(cameras, camera, numbers)
+        frame = np.arange(len(trial)) - np.searchsorted(trial, trial)
+        parts.append((camera, trial, frame, time - origin))
+    columns: dict[str, Any] = {
+        "trial": np.concatenate([np.empty(0, np.int64), *(part[1] for part in parts)]),
+        "tracking_device": np.repeat([p[0] for p in parts], [len(p[1]) for p in parts]).tolist(),
+        "frame": np.concatenate([np.empty(0, np.int64), *(part[2] for part in parts)]),
+        "frame_time": np.concatenate([np.empty(0), *(part[3] for part in parts)]),
+    }
+    return as_table(_FRAME, columns)
 
 
 def _markers(

@@ -94,6 +94,22 @@ TABLES = (
     ),
     Table(
         "tracking",
+        "tracking_frame",
+        "when cameras took their frames, as the recording of the probes saw it (foraging)",
+        (
+            SUBJECT_ID,
+            SESSION,
+            TRIAL,
+            DEVICE,
+            Column("frame", INT, "frame of the trial's video, from 0"),
+            Column("frame_time", REAL, "time on the recording's clock", "s"),
+        ),
+        key=(*TRIAL_KEY, "tracking_device", "frame"),
+        refs=(TO_SESSION_TRIAL, _TO_DEVICE),
+        kind="ephys_event",
+    ),
+    Table(
+        "tracking",
         "tracked_whisker",
         "tracked features that are whiskers, and which whisker where the name tells",
         (
