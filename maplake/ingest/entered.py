@@ -99,6 +99,13 @@ def load_animals(config: Config, file: Path, dry_run: bool = False) -> Changes:
     SpreadsheetError
         If a row cannot be used, or gives an animal a water restriction number that is taken.
     """
+    changes = _load_animals(config, file, dry_run)
+    if not dry_run:
+        update_catalog(config)
+    return changes
+
+
+def _load_animals(config: Config, file: Path, dry_run: bool = False) -> Changes:
     records = sheet_reader(ANIMALS, file).read(file)
     rows = list(records.tables.items())
     if dry_run:
@@ -114,7 +121,6 @@ def load_animals(config: Config, file: Path, dry_run: bool = False) -> Changes:
                 stage_global(stage, layout, people, replace=False)
                 stage_global(stage, layout, others, replace=True)
                 commit(layout, [stage.finish()], {"command": "load-animal", "file": str(file)})
-    update_catalog(config)
     return changes
 
 
@@ -184,7 +190,7 @@ def animals_of_config(config: Config) -> list[SourceReport]:
     for file in config.spreadsheets.animals:
         report = SourceReport(ANIMALS, file.name, IN, path=str(file))
         try:
-            changes = load_animals(config, file)
+            changes = _load_animals(config, file)
         except MaplakeError as error:
             if error.exit_code != SpreadsheetError.exit_code:
                 raise

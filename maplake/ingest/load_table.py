@@ -68,7 +68,10 @@ def load_table(config: Config, name: str, file: Path, dry_run: bool = False) -> 
     layout = Layout(config.lake.root)
     data = read(file, table, subjects_by_h2o(layout))
     _check_refs(layout, table, data, file)
-    return enter(config, name, data, file, dry_run=dry_run)
+    changes = enter(config, name, data, file, dry_run=dry_run)
+    if not dry_run:
+        update_catalog(config)
+    return changes
 
 
 def enter(
@@ -103,7 +106,6 @@ def enter(
         else:
             for partition, rows in _parts(table, data):
                 _commit(layout, run, table, partition, rows, file)
-    update_catalog(config)
     return changes
 
 

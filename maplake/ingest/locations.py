@@ -88,6 +88,8 @@ def load_insertion_location(config: Config, file: Path, dry_run: bool = False) -
     What changed; rows that match no insertion, or more than one, are its ``problems``.
     """
     changes, _ = _load(config, file, dry_run)
+    if not dry_run:
+        update_catalog(config)
     return changes
 
 
@@ -162,8 +164,6 @@ def _load(config: Config, file: Path, dry_run: bool) -> tuple[Changes, list[Sour
         _load_session(config, name, rows, changes, dry_run)
     if not dry_run:
         _enter_projects(config, file, todo)
-        if changes.added or changes.changed:
-            update_catalog(config)
     return changes, reports
 
 
@@ -200,7 +200,9 @@ def _sessions(layout: Layout) -> dict[int, list[_Session]]:
         for state in inside:
             if state.kind != BEHAVIOR or state.subject_id is None or state.session is None:
                 continue
-            probes = frozenset(s.insertion_number or 0 for s in inside if s.kind == EPHYS)
+            probes = frozenset(
+                s.insertion_number or 0 for s in inside if s.kind == EPHYS and s.status == IN
+            )
             start = starts.get((state.subject_id, state.session))
             if start is not None:
                 found_session = _Session(state.session, start, probes, state.fingerprint)

@@ -122,7 +122,7 @@ class Stage:
                     files.sync_dir(folder)
             elif place.suffix == ".parquet":
                 files.sync_file(place)
-        for folder in sorted({(self.folder / t).parent for t in self.staged.writes}):
+        for folder in _ancestors((self.folder / t for t in self.staged.writes), self.folder):
             files.sync_dir(folder)
         return self.staged
 
@@ -205,9 +205,9 @@ def _carry_out(layout: Layout, journal: Path, record: Mapping[str, Any]) -> None
             _remove_target(layout, folder, layout.root / target)
         for target in part["writes"]:
             _move_target(folder, target, layout.root / target)
-            touched.add((layout.root / target).parent)
-    for parent in sorted(touched):
-        _sync_up(parent, layout.root)
+            touched.add(layout.root / target)
+    for folder in _ancestors(touched, layout.root):
+        files.sync_dir(folder)
     files.replace(journal, layout.log / journal.name)
     files.sync_dir(layout.journal)
     for part in record["parts"]:
@@ -239,12 +239,16 @@ def _set_aside(folder: Path, place: Path) -> None:
     files.replace(place, trash / uuid.uuid4().hex)
 
 
-def _sync_up(folder: Path, root: Path) -> None:
-    """Sync a folder and those above it that may have been made for it."""
-    while folder != root and folder.is_relative_to(root):
-        if folder.exists():
-            files.sync_dir(folder)
-        folder = folder.parent
+def _ancestors(places: Iterable[Path], top: Path) -> list[Path]:
+    """Return the folders above places, up to and with ``top``, each once, the deepest first."""
+    found: set[Path] = {top}
+    for place in places:
+        for folder in place.parents:
+            if folder in found or not folder.is_relative_to(top):
+                break
+            found.add(folder)
+    present = [folder for folder in found if folder.is_dir()]
+    return sorted(present, key=lambda folder: (-len(folder.parts), str(folder)))
 
 
 def _read_journal(path: Path) -> Mapping[str, Any] | None:
