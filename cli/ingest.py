@@ -34,7 +34,7 @@ root = "lake"
 
 _FAILED = 4
 _COLUMNS = ("animal", "session", "kind", "name", "status", "rows", "skipped", "reason")
-_ORDER = ("failed", "waiting", "planned", "in", "skipped", "unchanged")
+_ORDER = ("failed", "waiting", "planned", "in", "skipped", "unchanged", "absent")
 
 Workers = Annotated[int, typer.Option(min=1, help="Number of processes that read.")]
 

@@ -14,6 +14,7 @@ from maplake.ingest.lakes import stage_global, writing
 from maplake.ingest.publish import stage_records
 from maplake.ingest.report import SourceReport
 from maplake.ingest.session import FAILED, IN, UNCHANGED
+from maplake.ingest.sources import CCF
 from maplake.ingest.state import SourceState, hash_file, read_state, stat_files
 from maplake.layout import LAKE_NAME, Layout, ccf_store, table_file
 from maplake.readers.ccf_annotation import open_volume
@@ -23,7 +24,7 @@ from maplake.writers.ccf import write_volume
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
 
-KIND = "ccf"
+KIND = CCF
 _RUNS = "ccf.annotation_run"
 
 

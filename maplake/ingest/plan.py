@@ -28,9 +28,9 @@ from maplake.ingest.session import (
     SessionPlan,
     State,
 )
-from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING, Source
-from maplake.ingest.state import state_name
-from maplake.layout import Layout, table_file
+from maplake.ingest.sources import BEHAVIOR, CCF, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING, Source
+from maplake.ingest.state import read_state, state_name
+from maplake.layout import LAKE_NAME, Layout, table_file
 from maplake.readers.spikeglx_meta import parse_meta, start_time
 from maplake.tables import get
 
@@ -239,4 +239,14 @@ def settings_of(config: Config) -> dict[str, str]:
     """Return, by kind, a hash over the settings that its rows depend on."""
     text = json.dumps(asdict(config.behavior_context), sort_keys=True, default=str)
     user = config.behavior.session_user
-    return {BEHAVIOR: hashlib.sha256(f"{text}\n{user}".encode()).hexdigest()[:16]}
+    # Histology is rounded to the grid of the lake's annotation volume, and held against it.
+    volume = read_state(Layout(config.lake.root), LAKE_NAME).get((CCF, config.ccf.version_name))
+    files = sorted(volume.files.values()) if volume is not None else []
+    return {
+        BEHAVIOR: _digest(f"{text}\n{user}"),
+        HISTOLOGY: _digest(f"{config.ccf.version_name} {config.ccf.resolution_um} {files}"),
+    }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

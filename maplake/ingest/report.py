@@ -15,8 +15,8 @@ class SourceReport:
     """One source: where it stands and why.
 
     ``status`` is one of ``in`` (taken in now), ``unchanged``, ``waiting``, ``failed``, ``skipped``
-    and, in a dry run, ``planned``. ``rows`` counts rows of all tables, ``skipped`` the items that
-    its reader left out, by type.
+    and, in a dry run, ``planned``; where every source stands, also ``absent``. ``rows`` counts rows
+    of all tables, ``skipped`` the items that its reader left out, by type.
     """
 
     kind: str

@@ -11,6 +11,8 @@ from maplake.ingest.state import SourceState, state_name
 
 State = dict[tuple[str, str], SourceState]
 
+#: Nothing was found of a kind that is looked for.
+ABSENT = "absent"
 IN, UNCHANGED, WAITING, FAILED, SKIPPED, PLANNED = (
     "in",
     "unchanged",
@@ -19,6 +21,9 @@ IN, UNCHANGED, WAITING, FAILED, SKIPPED, PLANNED = (
     "skipped",
     "planned",
 )
+
+#: Status of a source whose rows were deleted on request: ingest leaves it out.
+DELETED = "deleted"
 
 
 @dataclass(frozen=True)

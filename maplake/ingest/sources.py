@@ -17,7 +17,7 @@ from maplake.errors import MaplakeError, UnreadableFileError
 from maplake.readers import Reader
 
 BEHAVIOR, EPHYS, LFP, NIDQ = "behavior", "ephys", "lfp", "nidq"
-TRACKING, HISTOLOGY = "tracking", "histology"
+TRACKING, HISTOLOGY, CCF = "tracking", "histology", "ccf"
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from maplake.config import Config
 from maplake.ingest.lakes import check_version
 from maplake.ingest.locations import KIND as LOCATION
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.plan import make_plan
 from maplake.ingest.report import SourceReport, report_item
-from maplake.ingest.session import FAILED, IN, PLANNED, UNCHANGED, WAITING, Item, SessionPlan
+from maplake.ingest.session import (
+    ABSENT,
+    FAILED,
+    IN,
+    PLANNED,
+    UNCHANGED,
+    WAITING,
+    Item,
+    SessionPlan,
+)
+from maplake.ingest.sources import EPHYS, HISTOLOGY, TRACKING
 from maplake.ingest.state import SourceState, read_all
 from maplake.layout import Layout
 
 
 def status(config: Config) -> list[SourceReport]:
-    """Return, per session and source, whether it is in, waits or failed, and why.
+    """Return, per session and source, whether it is in, absent, waits or failed, and why.
+
+    Absent are ephys and tracking of a session, and histology and location of a probe insertion,
+    where lake.toml says where to look for them and nothing was found.
 
     Raises
     ------
@@ -31,7 +46,45 @@ def status(config: Config) -> list[SourceReport]:
     for session in plan.sessions:
         reports += [_of_item(session, item) for item in session.items]
         reports += [_of_state(s, session.h2o) for s in session.state.values() if s.kind == LOCATION]
+        reports += _absent(config, session)
     return reports + [report_item(item) for item in plan.others]
+
+
+def _absent(config: Config, session: SessionPlan) -> Iterator[SourceReport]:
+    found = {(item.source.kind, item.source.insertion_number) for item in session.items}
+    found |= {(s.kind, s.insertion_number) for s in session.state.values() if s.status == IN}
+    kinds = {kind for kind, _ in found}
+    insertions = sorted(n for kind, n in found if kind == EPHYS and n is not None)
+    of_session: dict[str, Sequence[object]] = {
+        EPHYS: config.ephys.paths,
+        TRACKING: config.tracking.rigs,
+    }
+    for kind, roots in of_session.items():
+        if roots and kind not in kinds:
+            yield _missing(session, kind, None)
+    of_insertion: dict[str, Sequence[object]] = {
+        HISTOLOGY: config.histology.paths,
+        LOCATION: config.spreadsheets.insertion_locations,
+    }
+    for kind, roots in of_insertion.items():
+        for number in insertions:
+            if roots and (kind, number) not in found:
+                yield _missing(session, kind, number)
+
+
+def _missing(session: SessionPlan, kind: str, insertion_number: int | None) -> SourceReport:
+    name = f"{session.h2o}/{session.start:%Y%m%d_%H%M%S}"
+    name += f"/{insertion_number}" if insertion_number else ""
+    return SourceReport(
+        kind,
+        name,
+        ABSENT,
+        "nothing was found",
+        session.subject_id,
+        session.session,
+        insertion_number,
+        session.h2o,
+    )
 
 
 def _of_item(session: SessionPlan, item: Item) -> SourceReport:
