@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .state import JsonOption, state_of
+
+if TYPE_CHECKING:
+    from maplake.config import Config
 
 _PANEL = "Care"
 _PROBLEMS = 7
@@ -32,6 +35,8 @@ def check(
     state = state_of(context, json=json)
     check_version(Layout(state.config.lake.root))
     problems: list[Any] = list(check_lake(state.config.lake.root, deep=deep))
+    if not any(problem.kind in ("missing", "unreadable") for problem in problems):
+        problems += _stale(state.config)
     rows = [asdict(problem) for problem in problems]
     if json:
         state.output.document({"problems": rows, "deep": deep})
@@ -42,6 +47,18 @@ def check(
         state.output.line("no problems" + ("" if deep else " (--deep reads every file, too)"))
     if problems:
         raise typer.Exit(_PROBLEMS)
+
+
+def _stale(config: Config) -> list[Any]:
+    """Return computed partitions that are not what would be computed now, as problems."""
+    from maplake.compute.stale import STALE, standing
+    from maplake.query.check import Problem
+
+    return [
+        Problem(item.table, item.partition, STALE, item.reason or "", item.rows)
+        for item in standing(config)
+        if item.status == STALE
+    ]
 
 
 def catalog(context: typer.Context) -> None:

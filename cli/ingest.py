@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .compute import counts_of, show_counts
 from .output import Output
 from .state import JsonOption, State, state_of
 
@@ -147,12 +148,14 @@ def status(
 
     state = state_of(context, json=json)
     sources = status_of(state.config)
+    computed = counts_of(state.config)
     if json:
-        state.output.document(_as_document(sources))
+        state.output.document({**_as_document(sources), "computed": computed})
         return
     hidden = set() if everything else {"skipped"}
     _list(state.output, [s for s in sources if s.status not in hidden])
     state.output.line(_summary(sources))
+    show_counts(state.output, computed)
 
 
 def _known_kinds(kinds: Sequence[str], known: Sequence[str]) -> list[str]:

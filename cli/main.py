@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from . import archive, care, demo, entered, ingest, psth, query, shell
+from . import archive, care, compute, delete, demo, entered, ingest, psth, query, shell
 from .faults import EXIT_CODES, Guarded
 from .output import Output
 from .state import State
@@ -60,7 +60,7 @@ def options(
     context.obj = State(config, lake, debug, Output(quiet=quiet))
 
 
-for _module in (demo, ingest, entered, query, psth, shell, care, archive):
+for _module in (demo, ingest, entered, compute, query, psth, shell, care, archive, delete):
     _module.register(app)
 
 

@@ -46,9 +46,9 @@ def _list_tables(state: State) -> None:
 
 
 def _describe(state: State, name: str) -> None:
-    from maplake.tables import get
+    from maplake.query.known import table_of
 
-    table = get(name)
+    table = table_of(_root(state), name)
     columns = [
         {
             "column": column.name,
@@ -85,7 +85,17 @@ def erd(
     from maplake.query.erd import mermaid
 
     state = state_of(context)
-    state.output.line(mermaid(schema) if schema else mermaid())
+    state.output.line(mermaid(schema, _root(state)))
+
+
+def _root(state: State) -> Path | None:
+    """Return the lake's folder, or None without settings: maplake's own tables need none."""
+    from maplake.errors import ConfigError
+
+    try:
+        return state.config.lake.root
+    except ConfigError:
+        return None
 
 
 def sql(

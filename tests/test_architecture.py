@@ -28,7 +28,7 @@ MAY = {
         f"ingest.{name}"
         for name in ("cell_type", "lakes", "outdated", "publish", "session", "state")
     },
-    "ingest": BASE | {"readers", "writers", "config", "query.catalog", "query.ccf"},
+    "ingest": BASE | {"readers", "writers", "config", "query.catalog", "query.ccf", "query.known"},
 }
 
 

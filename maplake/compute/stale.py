@@ -55,6 +55,13 @@ class Standing:
     insertion_number: int | None = None
     rows: int = 0
 
+    @property
+    def partition(self) -> str:
+        """Which partition, as its folder is called."""
+        names = ("subject_id", "session", "insertion_number")
+        values = [(name, getattr(self, name)) for name in names]
+        return "/".join(f"{name}={value}" for name, value in values if value is not None)
+
 
 def standing(config: Config) -> list[Standing]:
     """Return where every computed partition stands, by table and session; nothing is computed.

@@ -10,9 +10,11 @@ from typing import Any
 
 from maplake.errors import MaplakeError, MissingFileError, UnreadableFileError
 from maplake.ingest.session import (
+    DELETED,
     FAILED,
     IN,
     PLANNED,
+    SKIPPED,
     UNCHANGED,
     WAITING,
     Item,
@@ -60,10 +62,12 @@ def _order(item: Item) -> tuple[int, int, str]:
 
 
 def _decide(item: Item, done: Sequence[Item], session: SessionPlan, wanted: Wanted) -> Item:
-    if item.status != PLANNED:
-        return item
     source = item.source
     state = session.state.get(source.key)
+    if state is not None and state.status == DELETED:
+        return Item(source, SKIPPED, state.reason)
+    if item.status != PLANNED:
+        return item
     needed = NEEDS.get(source.kind)
     if needed is not None:
         first = _needed(needed, source, done)

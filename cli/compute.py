@@ -1,0 +1,146 @@
+"""The command compute: tables that are made from other tables."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from .output import Output
+from .state import JsonOption, State, state_of
+
+_PANEL = "Data in"
+_FAILED = 4
+_COLUMNS = (
+    "table",
+    "subject_id",
+    "session",
+    "insertion_number",
+    "status",
+    "rows",
+    "seconds",
+    "reason",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command(rich_help_panel=_PANEL)(compute)
+
+
+def compute(
+    context: typer.Context,
+    tables: Annotated[
+        list[str] | None,
+        typer.Argument(help="Tables, with what they are computed from; none = all."),
+    ] = None,
+    subject: Annotated[int | None, typer.Option(help="Only this animal (subject_id).")] = None,
+    session: Annotated[int | None, typer.Option(help="Only this session.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes that compute.")] = 1,
+    remove: Annotated[
+        str | None,
+        typer.Option(help="Remove this table instead, with all that is computed from it."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be computed or removed.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Compute the tables that are made from others, where something below them changed.
+
+    A partition that cannot be computed is reported; all others are. The exit code is then 4.
+    """
+    state = state_of(context, json=json)
+    if remove is not None:
+        _remove(state, remove, dry_run=dry_run)
+        return
+    if dry_run:
+        _plan(state, set(tables or ()))
+        return
+    from maplake.compute.run import run
+
+    started = time.perf_counter()
+    with state.output.progress() as progress:
+        report = run(
+            state.config,
+            tables or (),
+            subject=subject,
+            session=session,
+            workers=workers,
+            progress=progress,
+        )
+    _finish(state.output, report, time.perf_counter() - started)
+
+
+def _finish(output: Output, report: Any, seconds: float) -> None:
+    rows = [asdict(item) for item in report.done]
+    if output.json:
+        output.document({"computed": rows, "current": report.current, "failed": report.failed})
+    else:
+        for row in rows:
+            row["seconds"] = round(row["seconds"], 2)
+        _table(output, rows)
+        counts = Counter(item.status for item in report.done)
+        words = [f"{count} {status}" for status, count in sorted(counts.items())]
+        output.line(", ".join([*words, f"{report.current} up to date"]))
+        output.note(f"{seconds:.1f} s")
+    if report.failed:
+        raise typer.Exit(_FAILED)
+
+
+def _table(output: Output, rows: list[dict[str, Any]]) -> None:
+    used = [n for n in _COLUMNS if any(row.get(n) not in (None, "") for row in rows)]
+    if rows:
+        output.table(rows, used)
+
+
+def _plan(state: State, names: set[str]) -> None:
+    from maplake.compute.stale import standing
+
+    rows = [asdict(item) for item in standing(state.config) if not names or item.table in names]
+    todo = [row for row in rows if row["status"] != "in"]
+    if state.output.json:
+        state.output.document({"to_compute": todo, "current": len(rows) - len(todo)})
+        return
+    _table(state.output, todo)
+    state.output.line(f"{len(todo)} to compute, {len(rows) - len(todo)} up to date")
+
+
+def _remove(state: State, name: str, *, dry_run: bool) -> None:
+    from maplake.compute.stale import remove
+
+    counts = remove(state.config, name, dry_run=dry_run)
+    if state.output.json:
+        state.output.document({"removed": counts, "dry_run": dry_run})
+        return
+    state.output.table([{"table": table, "rows": rows} for table, rows in counts.items()])
+    words = "would be removed" if dry_run else "removed"
+    state.output.line(f"{len(counts)} tables, {sum(counts.values())} rows {words}")
+
+
+def counts_of(config: Any) -> list[dict[str, Any]]:
+    """Return how many partitions of each computed table are in, wait, failed or are stale."""
+    from maplake.compute.stale import standing
+
+    found: dict[str, Counter[str]] = {}
+    for item in standing(config):
+        found.setdefault(item.table, Counter())[item.status] += 1
+    return [{"table": table, **counts} for table, counts in found.items()]
+
+
+def show_counts(output: Output, counts: list[dict[str, Any]]) -> None:
+    """Print the computed tables that are not in everywhere."""
+    if not counts:
+        return
+    open_ = [row for row in counts if set(row) - {"table", "in"}]
+    names = ("table", "in", "waiting", "failed", "stale")
+    used = [name for name in names if any(row.get(name) for row in open_)]
+    if open_:
+        output.line()
+        output.table(open_, used)
+        output.line("`maplake compute` computes what waits or is stale")
+    else:
+        output.line(f"{len(counts)} computed tables, up to date")
