@@ -34,6 +34,8 @@ def setup_logging(config: Config, *, quiet: bool = False) -> None:
     log.setLevel(config.logging.level)
     console = logging.StreamHandler()
     console.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    # What a command's report says in any case is for the file alone.
+    console.addFilter(lambda record: not getattr(record, "is_reported", False))
     if quiet:
         console.setLevel(logging.ERROR)
     _install(log, console, "console")
