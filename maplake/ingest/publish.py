@@ -117,7 +117,7 @@ def _keep_out(config: Config, session: SessionPlan, result: StagedSession) -> li
     for item in session.items:
         error = result.errors.get(item.source.key)
         if error is not None:
-            log.error("%s", error)
+            log.error("%s", error, extra={"is_reported": True})
             item = dataclasses.replace(item, status=FAILED, reason=str(error))
             states.append(_outside(item, session))
         elif item.status == PLANNED:
