@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from maplake.errors import ConfigError
 from maplake.query.sqltext import sql_type
 from maplake.tables import get
-from maplake.tables.experiment import TRIAL_EVENT_TYPES
+from maplake.tables.psth import ALIGN_EVENTS
 
 if TYPE_CHECKING:
     import duckdb
@@ -96,14 +96,14 @@ def check_align_types(align_types: Mapping[str, Sequence[object]]) -> None:
     _check_names("align type", align_types, get("psth.align_type").rows)
     for name, row in align_types.items():
         place = f"align type {name!r}"
-        if name.lower() in TRIAL_EVENT_TYPES:
+        if name.lower() in ALIGN_EVENTS:
             raise ConfigError("a trial event has this name", place=place)
-        if len(row) != _ALIGN_FIELDS or row[0] not in TRIAL_EVENT_TYPES:
+        if len(row) != _ALIGN_FIELDS or row[0] not in ALIGN_EVENTS:
             raise ConfigError(
                 "it needs a trial event, two offsets and a window",
                 place=place,
                 found=list(row),
-                expected=f"one of {', '.join(TRIAL_EVENT_TYPES)} first",
+                expected=f"one of {', '.join(ALIGN_EVENTS)} first",
             )
 
 

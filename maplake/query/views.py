@@ -11,11 +11,13 @@ from maplake.layout import Layout, relative_glob
 from maplake.query.known import schemas_of, tables_of
 from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal, sql_type
 from maplake.tables import Column, Store, Table, get
-from maplake.tables.experiment import TRIAL_EVENT_TYPES
+from maplake.tables.psth import ALIGN_EVENTS
 
 #: Files of sql/ in the order of what builds upon what; the conditions come after the first three.
-_BEFORE_CONDITIONS = ("experiment", "ephys", "tracking", "ccf", "psth_trials")
-_AFTER_CONDITIONS = ("psth_bins", "psth_unit", "psth_macros")
+_BEFORE_CONDITIONS = (
+    *("experiment", "ephys", "ephys_quality", "tracking", "ccf", "foraging", "psth_trials"),
+)
+_AFTER_CONDITIONS = ("psth_bins", "psth_unit", "psth_macros", "psth_period")
 
 AlignRow = Sequence[object]
 
@@ -47,9 +49,7 @@ def statements(
         the window (s).
     """
     extra: dict[str, list[Sequence[object]]] = {
-        "psth.trial_condition": [
-            (name, text, None, None) for name, text in conditions.items()
-        ],
+        "psth.trial_condition": [(name, text, None, None) for name, text in conditions.items()],
         "psth.align_type": [(name, *row) for name, row in align_types.items()],
     }
     tables = tables_of(root)
@@ -64,7 +64,7 @@ def statements(
         source_view(root),
         *chain.from_iterable(script(name) for name in _BEFORE_CONDITIONS),
         trial_set(_predicates(conditions)),
-        f"CREATE MACRO psth.event_types() AS {literal(TRIAL_EVENT_TYPES)}",
+        f"CREATE MACRO psth.event_types() AS {literal(ALIGN_EVENTS)}",
         *chain.from_iterable(script(name) for name in _AFTER_CONDITIONS),
         *chain.from_iterable(comments(t) for t in tables.values()),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from maplake.tables.ephys import TO_UNIT, UNIT_COLUMNS, UNIT_KEY
+from maplake.tables.experiment import ACTION_EVENT_TYPES, TRIAL_EVENT_TYPES
 from maplake.tables.model import (
     BOOL,
     INT,
@@ -20,6 +21,9 @@ from maplake.tables.model import (
     Store,
     Table,
 )
+
+#: What trials can be aligned to: events of the trial's structure, licks, photostimuli.
+ALIGN_EVENTS = (*TRIAL_EVENT_TYPES, *ACTION_EVENT_TYPES, "lick", "photostim")
 
 _CONDITION = Column("trial_condition_name", TEXT, "name of the condition")
 
@@ -55,6 +59,37 @@ def _published() -> tuple[tuple[str, str, str], ...]:
     return tuple(rows)
 
 
+_CHOSEN = {"L": "= 'left'", "R": "= 'right'", "LR": "IN ('left', 'right')"}
+
+
+def _foraging() -> tuple[tuple[str, str, str], ...]:
+    """Build the 14 conditions of the foraging task: name, predicate, description.
+
+    L and R are the water port that the animal chose.
+    """
+    clean = (
+        "task = 'foraging' AND task_protocol = 100 AND NOT auto_water AND NOT free_water "
+        "AND NOT photostim"
+    )
+    quiet = " AND early_lick = 'no early'"
+    kinds = {
+        "hit": ("L R LR", " AND outcome = 'hit'"),
+        "hit_noearlylick": ("L R LR", f" AND outcome = 'hit'{quiet}"),
+        "miss": ("L R", " AND outcome = 'miss'"),
+        "miss_noearlylick": ("L R LR", f" AND outcome = 'miss'{quiet}"),
+        "all_noearlylick": ("L R LR", f" AND outcome <> 'ignore'{quiet}"),
+    }
+    return tuple(
+        (
+            f"{side}_{kind}",
+            f"{clean} AND water_port {_CHOSEN[side]}{predicate}",
+            f"foraging, chose {side.replace('LR', 'L or R')}: {kind.replace('_', ', ')}",
+        )
+        for kind, (sides, predicate) in kinds.items()
+        for side in sides.split()
+    )
+
+
 TABLES = (
     Table(
         "psth",
@@ -75,6 +110,7 @@ TABLES = (
             Column("stop_time", REAL, "trial end", "s"),
             Column("photostim", BOOL, "the trial has a photostimulus"),
             Column("stim_sites", TEXTS, "list of side and area, lower case: 'left alm', …"),
+            Column("water_port", TEXT, "port that the animal chose (foraging)", nullable=True),
         ),
         key=TRIAL_KEY,
         store=Store.VIEW,
@@ -83,15 +119,19 @@ TABLES = (
     Table(
         "psth",
         "trial_condition",
-        "named sets of behavior trials; a lab adds its own in lake.toml",
+        "named sets of behavior trials; a lab adds its own in lake.toml or by lake.conditions",
         (
             _CONDITION,
             Column("predicate", TEXT, "SQL over the columns of psth.trial"),
             Column("description", TEXT, "in words", nullable=True),
+            Column("task", TEXT, "task whose sessions it is for; null = all", nullable=True),
         ),
         key=("trial_condition_name",),
         store=Store.LOOKUP,
-        rows=_published(),
+        rows=(
+            *((*row, None) for row in _published()),
+            *((*row, "foraging") for row in _foraging()),
+        ),
     ),
     Table(
         "psth",
@@ -131,7 +171,8 @@ TABLES = (
     Table(
         "psth",
         "unit_psth",
-        "mean rate around the go cue, per unit and condition",
+        "mean rate around the go cue, per unit and condition; conditions of one task are left out "
+        "in sessions of others",
         (
             *UNIT_COLUMNS,
             _CONDITION,
@@ -148,5 +189,34 @@ TABLES = (
         key=(*UNIT_KEY, "trial_condition_name"),
         store=Store.VIEW,
         refs=(TO_UNIT, Ref(("trial_condition_name",), "psth.trial_condition")),
+    ),
+    Table(
+        "psth",
+        "period_window",
+        "spans of trials between two of their events, by experiment.period; where an event "
+        "happens several times in a trial, its last one",
+        (
+            SUBJECT_ID,
+            SESSION,
+            TRIAL,
+            Column("period", TEXT, "name of the period"),
+            Column("start_time", REAL, "start, from the go cue", "s"),
+            Column("stop_time", REAL, "end, from the go cue", "s"),
+        ),
+        key=(*TRIAL_KEY, "period"),
+        store=Store.VIEW,
+        refs=(TO_BEHAVIOR_TRIAL, Ref(("period",), "experiment.period")),
+    ),
+    Table(
+        "psth",
+        "unit_selectivity",
+        "which side units prefer, from psth.period_selectivity of sample, delay and response",
+        (
+            *UNIT_COLUMNS,
+            Column("unit_selectivity", TEXT, "contra-selective, ipsi-selective or non-selective"),
+        ),
+        key=UNIT_KEY,
+        store=Store.VIEW,
+        refs=(TO_UNIT,),
     ),
 )

@@ -4,8 +4,9 @@
 --
 -- event is a trial event (go, delay, choice, …) or the name of an align type.
 --   * A trial event uses the trial's own spikes only, as published for go; where it happens
---     several times in a trial (replayed after an early lick), occurrence says which: 'last'
---     or 'first'.
+--     several times in a trial (replayed after an early lick), occurrence says which: 'last',
+--     'first' or 'after go' (the first one from the go cue on). Licks ('left lick', 'right lick',
+--     'middle lick', 'lick' for any) and 'photostim' are trial events, too.
 --   * An align type lives on the clock of the session: its event may be that of a later trial,
 --     and its window reaches into neighbouring trials.
 -- go is the go cue on the probe's clock; other events are trial start on the probe's clock plus
@@ -44,22 +45,59 @@ CREATE MACRO psth.check_window(win_start, win_stop, width) AS
 
 CREATE MACRO psth.check_occurrence(occurrence) AS
     CASE
-        WHEN lower(occurrence) IN ('first', 'last') THEN true
-        ELSE error(format('occurrence is ''{}''; it must be first or last', occurrence))
+        WHEN lower(occurrence) IN ('first', 'last', 'after go') THEN true
+        ELSE error(format('occurrence is ''{}''; it must be first, last or after go', occurrence))
     END;
 
+-- All events that trials can be aligned to, in s from trial start: of the trial's structure, licks
+-- (of one port, or lick for any) and onsets of photostimuli.
+CREATE VIEW psth.event AS
+SELECT subject_id, session, trial, trial_event_type AS event_type, trial_event_time AS event_time
+FROM experiment.trial_event
+UNION ALL
+SELECT subject_id, session, trial, action_event_type, action_event_time
+FROM experiment.action_event
+UNION ALL
+SELECT subject_id, session, trial, 'lick', action_event_time
+FROM experiment.action_event
+UNION ALL
+SELECT subject_id, session, trial, 'photostim', photostim_event_time
+FROM experiment.photostim_event;
+
 -- When events of one type happened, in s from trial start; go is on the probe's clock instead.
-CREATE MACRO psth.event_time(event_type, occurrence) AS TABLE
+CREATE MACRO psth.event_time(event_name, occurrence) AS TABLE
 SELECT subject_id, session, trial,
-    CASE WHEN lower(occurrence) = 'first' THEN first_time ELSE last_time END AS event_time
+    CASE lower(occurrence)
+        WHEN 'first' THEN first_time
+        WHEN 'last' THEN last_time
+        ELSE time_after_go
+    END AS event_time
 FROM (
-    SELECT subject_id, session, trial,
-        min(trial_event_time) AS first_time, max(trial_event_time) AS last_time
-    FROM experiment.trial_event
-    WHERE lower(event_type) <> 'go' AND trial_event_type = lower(event_type)
-    GROUP BY subject_id, session, trial
+    SELECT e.subject_id, e.session, e.trial,
+        min(e.event_time) AS first_time,
+        max(e.event_time) AS last_time,
+        min(e.event_time) FILTER (e.event_time >= g.go_time) AS time_after_go
+    FROM psth.event AS e
+    LEFT JOIN (
+        SELECT subject_id, session, trial, max(trial_event_time) AS go_time
+        FROM experiment.trial_event
+        WHERE trial_event_type = 'go' AND lower(occurrence) = 'after go'
+        GROUP BY subject_id, session, trial
+    ) AS g USING (subject_id, session, trial)
+    WHERE lower(event_name) <> 'go' AND e.event_type = lower(event_name)
+    GROUP BY e.subject_id, e.session, e.trial
 )
 WHERE psth.check_occurrence(occurrence);
+
+-- Where on the probe's clock the spikes of a trial lie. Spikes that belong to no trial lie before
+-- the first one, or where trials are missing.
+CREATE VIEW psth.trial_reach AS
+SELECT subject_id, session, insertion_number, trial, start_sample,
+    lead(start_sample) OVER later AS next_start,
+    lag(trial) OVER later IS NULL AS is_first,
+    lead(trial) OVER later IS DISTINCT FROM trial + 1 AS before_gap
+FROM ephys.ephys_trial
+WINDOW later AS (PARTITION BY subject_id, session, insertion_number ORDER BY start_sample);
 
 -- Trials aligned on the clock of the session, each with the trials that its window touches
 -- (spike_trial; 0 = spikes that belong to no trial).
@@ -90,15 +128,6 @@ origin AS (
         AND v.insertion_number = t.insertion_number AND v.trial = t.trial + a.trial_offset
     WHERE v.event_sample IS NOT NULL
 ),
-span AS (
-    SELECT subject_id, session, insertion_number, trial, start_sample,
-        lead(start_sample) OVER later AS next_start,
-        -- Spikes that belong to no trial lie before the first one, or where trials are missing.
-        lag(trial) OVER later IS NULL AS is_first,
-        lead(trial) OVER later IS DISTINCT FROM trial + 1 AS before_gap
-    FROM ephys.ephys_trial
-    WINDOW later AS (PARTITION BY subject_id, session, insertion_number ORDER BY start_sample)
-),
 touched AS (
     SELECT o.*, s.trial AS spike_trial, s.is_first, s.before_gap,
         o.origin_sample + win_start::DOUBLE * o.sampling_rate < s.start_sample AS reaches_before,
@@ -107,7 +136,7 @@ touched AS (
                  OR o.origin_sample + win_start::DOUBLE * o.sampling_rate <= s.next_start)
             AS inside
     FROM origin AS o
-    JOIN span AS s USING (subject_id, session, insertion_number)
+    JOIN psth.trial_reach AS s USING (subject_id, session, insertion_number)
 )
 SELECT subject_id, session, insertion_number, trial, spike_trial, origin_sample, sampling_rate
 FROM touched

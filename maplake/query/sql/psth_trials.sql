@@ -16,7 +16,8 @@ SELECT
     t.start_time,
     t.stop_time,
     s.stim_sites IS NOT NULL AS photostim,
-    coalesce(s.stim_sites, []) AS stim_sites
+    coalesce(s.stim_sites, []) AS stim_sites,
+    w.water_port
 FROM experiment.behavior_trial AS b
 JOIN experiment.session_trial AS t USING (subject_id, session, trial)
 LEFT JOIN (
@@ -31,7 +32,8 @@ LEFT JOIN (
     FROM experiment.photostim_event AS e
     LEFT JOIN experiment.photostim_target AS p USING (subject_id, session, photo_stim)
     GROUP BY e.subject_id, e.session, e.trial
-) AS s USING (subject_id, session, trial);
+) AS s USING (subject_id, session, trial)
+LEFT JOIN experiment.water_port_choice AS w USING (subject_id, session, trial);
 
 -- Recorded trials to use: an insertion with good trials has only these.
 CREATE VIEW psth.recorded_trial AS

@@ -99,7 +99,8 @@ SELECT
     END AS unit_psth,
     coalesce(t.trial_count, 0) AS trial_count
 FROM ephys.unit AS u
-CROSS JOIN psth.trial_condition AS d
+JOIN experiment.session AS n USING (subject_id, session)
+JOIN psth.trial_condition AS d ON d.task IS NULL OR d.task = n.task
 LEFT JOIN trials AS t
     ON u.subject_id = t.subject_id AND u.session = t.session
     AND u.insertion_number = t.insertion_number
