@@ -159,8 +159,12 @@ def _on_request(kind: str) -> str:
 
 
 def _is_new_result(source: Source, changed: set[Path]) -> bool:
+    """Tell whether the changed files are of the part that makes the result."""
     part = source.part(ON_REQUEST.get(source.kind, ""))
-    return part is not None and any(
+    if part is None:
+        return False
+    # The path of histology is no file but what the names of its files, all there is, begin with.
+    return source.parts == (part,) or any(
         path == part.path or part.path in path.parents for path in changed
     )
 

@@ -58,7 +58,7 @@ _FIRST = {
     entered.LAB: entered.lab_of_config,
     entered.ANIMALS: entered.animals_of_config,
 }
-_LAST = {locations.KIND: locations.of_config, BEHAVIOR: session_meta.of_config}
+_LAST = {BEHAVIOR: session_meta.of_config, locations.KIND: locations.of_config}
 
 
 def run(

@@ -49,15 +49,18 @@ def stage_session(config: Config, run: str, plan: SessionPlan) -> StagedSession:
     work = Work(config, Layout(config.lake.root), plan, run)
     try:
         with lake_faults(work.layout.root):
+            out: set[str] = set()
             for item in plan.todo:
-                if NEEDS.get(item.source.kind) in {kind for kind, _ in work.result.errors}:
-                    continue  # aligned to something that failed
+                if NEEDS.get(item.source.kind) in out:  # aligned to what failed
+                    out.add(item.source.kind)
+                    continue
                 try:
                     _take(work, item)
                 except LakeError:
                     raise
                 except MaplakeError as error:
                     work.result.errors[item.source.key] = error
+                    out.add(item.source.kind)
             result = work.finish()
     except BaseException:
         work.stage.abandon()

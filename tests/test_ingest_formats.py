@@ -1,0 +1,585 @@
+"""Every raw format, end to end: what the simulator knows is what SQL returns from the lake."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import polars as pl
+import pytest
+import zarr
+from labs import ingest, lake_root, reasons, sql
+
+from maplake import simulate
+from maplake.config import load
+from maplake.ingest.status import status
+from maplake.query.ccf import Ccf
+from maplake.query.check import check
+from maplake.simulate.foraging import concatenated
+
+VOXEL = 100
+LFP_UV = 0.6 / 512 / 250 * 1e6  # uV per count
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    lab = simulate.whole_lab(tmp_path_factory.mktemp("whole"), trials=36, units=6, seed=2)
+    report = ingest(lab)
+    assert not report.failed, reasons(report)
+    assert {s.status for s in report.sources} <= {"in", "unchanged"}, reasons(report)
+    return lab
+
+
+@pytest.fixture(scope="module")
+def root(lab):
+    return lake_root(lab)
+
+
+def of(session, insertion=None):
+    where = f"subject_id = {session.subject_id} AND session = {session.number}"
+    return where if insertion is None else f"{where} AND insertion_number = {insertion}"
+
+
+def rows(root, query):
+    return sql(root, query).rows()
+
+
+class TestSessions:
+    def test_every_task_is_there(self, lab, root):
+        found = rows(
+            root,
+            "SELECT subject_id, session, session_datetime, task, rig, trial_count "
+            "FROM experiment.session ORDER BY ALL",
+        )
+        tasks = {400_003: "multi-target-licking", 400_004: "foraging"}
+        rigs = {400_003: "RRig-MTL", 400_004: "Ephys-Han"}
+        expected = [
+            (
+                s.subject_id,
+                s.number,
+                s.start,
+                tasks.get(s.subject_id, "audio delay"),
+                rigs.get(s.subject_id, "RRig"),
+                len(s.trials),
+            )
+            for s in lab.sessions
+        ]
+        expected[-1] = (*expected[-1][:3], "foraging 3lp", "Training-Tower-2", expected[-1][-1])
+        assert found == sorted(expected)
+
+    def test_trials(self, lab, root):
+        for session in lab.sessions:
+            trials = session.trials
+            found = sql(
+                root,
+                "SELECT * FROM experiment.behavior_trial JOIN experiment.session_trial "
+                f"USING (subject_id, session, trial) WHERE {of(session)} ORDER BY trial",
+            )
+            for name in (
+                "trial",
+                "trial_instruction",
+                "early_lick",
+                "outcome",
+                "auto_water",
+                "free_water",
+            ):
+                assert found[name].to_list() == getattr(trials, name).tolist(), name
+            np.testing.assert_allclose(found["start_time"], trials.start_time, atol=1e-9)
+            np.testing.assert_allclose(found["stop_time"], trials.stop_time, atol=1e-9)
+
+    def test_events_and_licks(self, lab, root):
+        for session in lab.sessions:
+            for name, truth in (("trial", session.events), ("action", session.licks)):
+                found = sql(
+                    root,
+                    f"FROM experiment.{name}_event WHERE {of(session)} "
+                    f"ORDER BY trial, {name}_event_id",
+                )
+                assert found["trial"].to_list() == truth.trial.tolist()
+                assert found[f"{name}_event_id"].to_list() == truth.id.tolist()
+                assert found[f"{name}_event_type"].to_list() == truth.type.tolist()
+                np.testing.assert_allclose(found[f"{name}_event_time"], truth.time, atol=1e-9)
+
+    def test_bitcodes(self, lab, root):
+        for session in lab.sessions:
+            found = rows(
+                root,
+                "SELECT trial, trial_note FROM experiment.trial_note "
+                f"WHERE {of(session)} AND trial_note_type = 'bitcode' ORDER BY trial",
+            )
+            trials = session.trials
+            assert found == list(zip(trials.trial.tolist(), trials.bitcode.tolist(), strict=True))
+
+
+class TestMultiTargetLicking:
+    def test_blocks_and_ports(self, lab, root):
+        for item in lab.licking:
+            truth, where = item.truth, of(item.session)
+            first = np.unique(truth.block, return_index=True)[1]
+            start = truth.start_time - truth.start_time[0]
+            found = sql(root, f"FROM experiment.mtl_session_block WHERE {where} ORDER BY block")
+            assert found["block"].to_list() == truth.block[first].tolist()
+            assert found["block_start_time"].to_list() == start[first].tolist()
+            assert found["trial_count"].to_list() == np.bincount(truth.block)[1:].tolist()
+            assert found["num_licks_for_reward"].to_list() == truth.licks_for_reward[first].tolist()
+            assert found["roll_deg"].to_list() == truth.roll[first].tolist()
+            ports = sql(root, f"FROM experiment.mtl_block_water_port WHERE {where} ORDER BY block")
+            assert ports["water_port"].to_list() == [f"mtl-{t}" for t in truth.target[first]]
+            assert ports["position_x"].to_list() == truth.x[first].tolist()
+            assert set(ports["position_y"]) == {truth.y}
+            assert ports["position_z"].to_list() == truth.z[first].tolist()
+            trials = sql(root, f"FROM experiment.mtl_block_trial WHERE {where} ORDER BY trial")
+            assert trials["block"].to_list() == truth.block.tolist()
+            assert trials["block_trial_number"].to_list() == truth.order.tolist()
+
+    def test_trials_that_never_started_are_named(self, lab, root):
+        found = rows(
+            root,
+            f"SELECT item FROM ingest.skipped WHERE {of(lab.licking[0].session)} "
+            "AND item_type = 'trial of the file'",
+        )
+        assert sorted(found) == [("3",), ("7",)]
+
+    def test_traces_of_the_board(self, lab, root):
+        for item in lab.licking:
+            probe = item.session.probes[0]
+            edges = np.rint(probe.start_sample / probe.sampling_rate * item.rate).astype(int)
+            edges = np.append(edges, len(item.counts))
+            for name, channel in (("breathing", 2), ("piezoelectric", 3)):
+                found = sql(root, f"FROM experiment.{name} WHERE {of(item.session)} ORDER BY trial")
+                assert found["trial"].to_list() == probe.ephys_trial.tolist()
+                assert set(found["sampling_rate"]) == {item.rate}
+                for trace, first, last in zip(found[name], edges, edges[1:], strict=False):
+                    expected = item.counts[first:last, channel] * np.float32(5000 / 32768)
+                    np.testing.assert_array_equal(np.asarray(trace, np.float32), expected)
+
+    def test_spikes_are_aligned_to_trial_starts(self, lab, root):
+        probe = lab.licking[0].session.probes[0]
+        place = 3
+        trial, unit = int(probe.ephys_trial[place]), int(probe.units.id[0])
+        found = rows(
+            root,
+            f"SELECT spike_time FROM ephys.trial_spikes WHERE {of(probe.session)} "
+            f"AND trial = {trial} AND unit = {unit} ORDER BY 1",
+        )
+        start, end = probe.start_sample[place : place + 2]
+        spikes = probe.spikes(unit)
+        expected = (spikes[(spikes >= start) & (spikes < end)] - start) / probe.sampling_rate
+        np.testing.assert_allclose([row[0] for row in found], expected, atol=1e-9)
+
+
+class TestForaging:
+    def test_choices_blocks_and_water(self, lab, root):
+        for item in lab.foraging:
+            trials, where = concatenated(item.bpod), of(item.session)
+            numbered = list(enumerate(trials, 1))
+
+            def table(name, columns, where=where):
+                query = f"SELECT {columns} FROM experiment.{name} WHERE {where} ORDER BY trial"
+                return rows(root, query)
+
+            assert table("water_port_choice", "water_port") == [(t.choice,) for t in trials]
+            opened = table("water_port_open_duration", "trial, water_port, open_duration")
+            assert sorted(opened) == sorted(
+                (n, p, d) for n, t in numbered for p, d in t.open_duration.items()
+            )
+            left = table("trial_available_reward", "trial, water_port, reward_available")
+            assert sorted(left) == sorted(
+                (n, p, has) for n, t in numbered for p, has in t.available.items()
+            )
+            motors = table("water_port_setting", "trial, COLUMNS('_pos$')")
+            assert motors == [(n, *t.motors) for n, t in numbered]
+            self._blocks(root, item, where)
+
+    def _blocks(self, root, item, where):
+        blocks, probabilities, number = [], [], 0
+        for bpod in item.bpod:
+            before = None
+            for trial in bpod.kept:
+                now = [bpod.probabilities[port][trial.block - 1] for port in bpod.ports]
+                if now != before:
+                    number += 1
+                    probabilities += [(number, *pair) for pair in zip(bpod.ports, now, strict=True)]
+                before = now
+                blocks.append((number,))
+        found = rows(root, f"SELECT block FROM experiment.block_trial WHERE {where} ORDER BY trial")
+        assert found == blocks
+        found = rows(
+            root,
+            "SELECT block, water_port, reward_probability "
+            f"FROM experiment.block_reward_probability WHERE {where}",
+        )
+        assert sorted(found) == sorted(probabilities)
+
+    def test_trials_without_go_cue_are_named(self, lab, root):
+        item = lab.foraging[1]
+        found = rows(root, f"SELECT item FROM ingest.skipped WHERE {of(item.session)}")
+        assert sorted(found) == [(f"{item.bpod[0].path.stem}:{n}",) for n in (2, 5)]
+
+    def test_events_on_the_recording_clock(self, lab, root):
+        item = lab.foraging[0]
+        for kind, truth in (("trial", item.events.markers), ("action", item.events.licks)):
+            found = rows(
+                root,
+                f"SELECT trial, {kind}_event_id, {kind}_event_type, {kind}_event_time "
+                f"FROM ephys.ephys_{kind}_event WHERE {of(item.session)} ORDER BY 1, 2",
+            )
+            assert [(row[0], row[2]) for row in found] == [row[:2] for row in truth]
+            np.testing.assert_allclose([row[3] for row in found], [row[2] for row in truth])
+            firsts = [
+                row[1]
+                for row, before in zip(found, [None, *found], strict=False)
+                if before is None or before[0] != row[0]
+            ]
+            assert set(firsts) == {0}
+
+    def test_camera_frames(self, lab, root):
+        probe = lab.foraging[0].session.probes[0]
+        found = sql(
+            root,
+            "SELECT trial, tracking_device, list(frame_time ORDER BY frame) AS t "
+            f"FROM tracking.tracking_frame WHERE {of(probe.session)} GROUP BY ALL ORDER BY ALL",
+        )
+        assert set(found["tracking_device"]) == {"Camera 0", "Camera 1"}
+        camera = found.filter(pl.col("tracking_device") == "Camera 1")
+        assert camera["trial"].to_list() == probe.ephys_trial.tolist()
+        starts = probe.start_sample / probe.sampling_rate
+        np.testing.assert_allclose(np.array(camera["t"].to_list())[:, 2], starts + 2 * 0.0034)
+
+    def test_what_people_noted(self, lab, root):
+        item = lab.foraging[0]
+        found = rows(
+            root,
+            "SELECT session_weight, session_water_earned, session_water_extra, session_comment "
+            "FROM experiment.session_details JOIN experiment.session_comment "
+            "USING (subject_id, session)",
+        )
+        day = item.day
+        assert found == [(day.weight, day.water_earned, day.water_extra, day.notes)]
+        people = dict(rows(root, "SELECT username, fullname FROM lab.person"))
+        assert lab.people.items() <= people.items()
+        rigs = dict(rows(root, "SELECT rig, rig_description FROM lab.rig"))
+        assert lab.rigs.items() <= rigs.items()
+
+
+class TestEphys:
+    def test_the_sorter_that_is_preferred(self, lab, root):
+        found = rows(
+            root,
+            "SELECT DISTINCT subject_id, session, insertion_number, clustering_method "
+            "FROM ephys.unit ORDER BY ALL",
+        )
+        assert found == sorted((*_key(probe), probe.clustering_method) for probe in lab.probes)
+        assert {row[3] for row in found} == {"jrclust_v3", "jrclust_v4", "kilosort2"}
+
+    def test_units(self, lab, root):
+        for probe in lab.probes:
+            units = probe.units
+            fires = np.isin(units.id, probe.spike_unit)
+            order = np.argsort(units.id[fires])
+            found = sql(
+                root,
+                f"FROM ephys.unit WHERE {of(probe.session, probe.insertion_number)} ORDER BY unit",
+            )
+            assert found["unit"].to_list() == units.id[fires][order].tolist()
+            for column, truth in (("unit_quality", units.quality), ("electrode", units.electrode)):
+                assert found[column].to_list() == truth[fires][order].tolist()
+            for column, truth in (("unit_posx", units.x), ("unit_posy", units.y)):
+                np.testing.assert_allclose(found[column], truth[fires][order], atol=1e-4)
+            counts = [len(probe.spikes(unit)) for unit in units.id[fires][order]]
+            assert found["spike_count"].to_list() == counts
+            if probe.clustering_method.startswith("jrclust"):
+                np.testing.assert_allclose(found["unit_amp"], units.amplitude[fires][order])
+
+    def test_spikes_and_their_trials(self, lab, root):
+        for probe in lab.probes:
+            found = sql(
+                root,
+                "SELECT unit, spike_sample, trial FROM ephys.spike "
+                f"WHERE {of(probe.session, probe.insertion_number)} ORDER BY unit, spike_sample",
+            )
+            order = np.lexsort((probe.spike_sample, probe.spike_unit))
+            assert found["spike_sample"].to_list() == probe.spike_sample[order].tolist()
+            assert found["unit"].to_list() == probe.spike_unit[order].tolist()
+            trial = probe.spike_trial()[order]
+            assert found["trial"].fill_null(0).to_list() == trial.tolist()
+
+    def test_recorded_trials(self, lab, root):
+        for probe in lab.probes:
+            found = sql(
+                root,
+                f"FROM ephys.ephys_trial WHERE "
+                f"{of(probe.session, probe.insertion_number)} ORDER BY trial",
+            )
+            kept = np.isin(probe.ephys_trial, probe.trials)
+            assert found["trial"].to_list() == probe.ephys_trial[kept].tolist()
+            assert found["start_sample"].to_list() == probe.start_sample[kept].tolist()
+            assert found["go_sample"].fill_null(-1).to_list() == probe.go_sample[kept].tolist()
+
+    def test_curation_and_waveforms_of_jrclust(self, lab, root):
+        probe = next(p for p in lab.probes if p.clustering_method == "jrclust_v4")
+        where = of(probe.session, probe.insertion_number)
+        ((time, curated),) = rows(
+            root,
+            f"SELECT clustering_time, manual_curation FROM ephys.clustering_label WHERE {where}",
+        )
+        assert (str(time), curated) == ("2020-03-04 09:05:30", True)
+        file = next(probe.folder.glob("*.ap_res.mat"))
+        with h5py.File(file) as data:  # with the library of the format
+            snr = data["unitSNR"][()].ravel()
+        found = sql(
+            root,
+            f"FROM ephys.unit JOIN ephys.unit_waveform USING (subject_id, session, "
+            f"insertion_number, clustering_method, unit) WHERE {where} ORDER BY unit",
+        )
+        np.testing.assert_allclose(found["unit_snr"], snr)
+        waves = np.array(found["waveform"].to_list())
+        np.testing.assert_allclose(waves, probe.units.waveform, rtol=1e-5, atol=1e-4)
+
+    def test_probes_of_four_shanks(self, lab, root):
+        probe = lab.sessions[3].probes[0]
+        found = sql(
+            root,
+            "SELECT electrode, shank, x_coord, y_coord FROM lab.electrode_config_electrode "
+            "JOIN lab.probe_type_electrode USING (probe_type, electrode) "
+            f"WHERE probe_type = '{probe.probe_type}' ORDER BY electrode",
+        )
+        order = np.argsort(probe.electrode)
+        assert found["electrode"].to_list() == probe.electrode[order].tolist()
+        assert set(found["shank"]) == {1, 2, 3, 4}
+        position = found.select("x_coord", "y_coord").to_numpy()
+        np.testing.assert_allclose(position, probe.position[order])
+
+    def test_local_field_potentials(self, lab, root):
+        (item,) = lab.potentials
+        ((rate, samples, channels, path),) = rows(
+            root,
+            "SELECT lfp_sample_rate, sample_count, channel_count, array_path FROM ephys.lfp "
+            f"WHERE {of(item.probe.session, 1)}",
+        )
+        assert (rate, samples, channels) == (2500.0, *item.counts.shape)
+        group = zarr.open_group(str(root / path), mode="r")
+        trace = group["trace"][:] * group["uv_per_bit"][:]
+        np.testing.assert_allclose(trace, item.counts * LFP_UV)
+        used = np.arange(channels) != item.reference
+        assert group["used"][:].tolist() == used.tolist()
+        np.testing.assert_allclose(group["mean"][:], item.counts[:, used].mean(axis=1) * LFP_UV)
+        assert group["electrode"][:].tolist() == item.probe.electrode.tolist()
+
+
+def _key(probe):
+    return probe.session.subject_id, probe.session.number, probe.insertion_number
+
+
+class TestTracking:
+    def test_positions(self, lab, root):
+        for item in lab.tracked:
+            camera = item.camera
+            where = f"{of(item.session)} AND tracking_device = '{item.device}'"
+            found = sql(
+                root,
+                f"FROM tracking.tracking_position WHERE {where} ORDER BY trial, feature, frame",
+            )
+            names = {"paw_left": "left_paw", "paw_right": "right_paw"}
+            order = sorted(range(len(camera.features)), key=lambda i: camera.features[i])
+            truth = np.concatenate(
+                [values[:, place] for values in camera.values for place in order]
+            )
+            np.testing.assert_array_equal(found.select("x", "y", "likelihood").to_numpy(), truth)
+            features = [names.get(camera.features[i], camera.features[i]) for i in order]
+            assert found["feature"].to_list() == [
+                f for n in camera.frames for f in np.repeat(features, n)
+            ]
+            frame = np.concatenate([np.arange(n) for n in camera.frames for _ in order])
+            assert found["frame"].to_list() == frame.tolist()
+            interval = 0.01 if camera.position == "body" else 0.0034
+            np.testing.assert_allclose(found["time"], frame * interval, atol=1e-12)
+            counts = rows(
+                root,
+                "SELECT trial, tracking_samples FROM tracking.tracking "
+                f"WHERE {where} ORDER BY trial",
+            )
+            assert counts == list(zip(camera.trial.tolist(), camera.frames.tolist(), strict=True))
+
+    def test_missing_files_are_recorded(self, lab, root):
+        found = rows(
+            root,
+            "SELECT subject_id, session, item, reason FROM ingest.skipped "
+            "WHERE item_type LIKE 'tracking trial%'",
+        )
+        session = lab.tracked[0].session
+        assert found == [(session.subject_id, session.number, "2", "there is no file for it")]
+
+    def test_whiskers(self, lab, root):
+        assert rows(root, "SELECT DISTINCT feature, whisker FROM tracking.tracked_whisker") == [
+            ("whisker_C2", "C2")
+        ]
+
+    def test_bad_frames(self, lab, root):
+        item = lab.tracked[0]
+        jumps = 0
+        for values in item.camera.values:
+            step = np.abs(np.diff(values[:, 0, :2], axis=0))
+            jumps += int((step > 20).any(axis=1).sum())
+        ((found,),) = rows(
+            root,
+            f"SELECT sum(bad_count)::INT FROM tracking.tracking_qc WHERE {of(item.session)} "
+            f"AND tracking_device = '{item.device}' AND feature = '{item.camera.features[0]}'",
+        )
+        assert found == jumps
+
+
+class TestHistology:
+    def test_electrodes(self, lab, root):
+        volume = Ccf.open(root)
+        forms = set()
+        for item in lab.located:
+            truth = item.position()
+            where = of(item.probe.session, item.probe.insertion_number)
+            known = {e: _voxel(ccf) for e, (ccf, _, is_known) in truth.items() if is_known}
+            inside = {e: place for e, place in known.items() if volume.region_at(*place)[()] != 0}
+            found = rows(
+                root,
+                "SELECT electrode, ccf_x, ccf_y, ccf_z "
+                f"FROM histology.electrode_ccf_position WHERE {where}",
+            )
+            assert {e: place for e, *place in found} == inside
+            outside = rows(
+                root,
+                "SELECT electrode, ccf_x, ccf_y, ccf_z, reason "
+                f"FROM histology.electrode_ccf_position_error WHERE {where}",
+            )
+            assert {e: place for e, *place, _ in outside} == {
+                e: place for e, place in known.items() if e not in inside
+            }
+            assert {row[4] for row in outside} <= {"outside of the annotated volume"}
+            forms.add((item.form, len(item.shanks), bool(outside)))
+            self._mri(root, item, where, truth)
+        assert {form[:2] for form in forms} == {(1, 1), (2, 1), (1, 4), (2, 4)}
+        assert any(form[2] for form in forms)
+
+    def _mri(self, root, item, where, truth):
+        found = rows(
+            root,
+            "SELECT electrode, mri_x, mri_y, mri_z "
+            f"FROM histology.electrode_ccf_position WHERE {where}",
+        )
+        if item.form == 2:
+            assert {row[1:] for row in found} == {(None, None, None)}
+        else:
+            expected = [truth[row[0]][1] for row in found]
+            np.testing.assert_allclose([row[1:] for row in found], expected)
+
+    def test_tracks(self, lab, root):
+        for item in lab.located:
+            where = of(item.probe.session, item.probe.insertion_number)
+            assert len(rows(root, f"FROM histology.labeled_probe_track WHERE {where}")) == 1
+            found = rows(
+                root,
+                'SELECT ccf_x, ccf_y, ccf_z, shank, "order" '
+                f'FROM histology.labeled_probe_track_point WHERE {where} ORDER BY shank, "order"',
+            )
+            np.testing.assert_allclose(
+                [row[:3] for row in found], np.concatenate([s.track for s in item.shanks])
+            )
+            assert [row[3:] for row in found] == [
+                (s.shank, n) for s in item.shanks for n in range(len(s.track))
+            ]
+
+    def test_landmarks(self, lab, root):
+        found = rows(root, "FROM histology.subject_to_ccf_landmark ORDER BY ALL")
+        expected = {
+            (item.probe.session.subject_id, name, *place)
+            for item in lab.located
+            if item.form == 1
+            for name, place in item.shanks[0].landmarks.items()
+        }
+        assert found == sorted(expected)
+
+    def test_regions_of_units(self, lab, root):
+        item = lab.located[0]
+        where = of(item.probe.session, item.probe.insertion_number)
+        found = rows(
+            root,
+            "SELECT electrode, region_id FROM ephys.unit "
+            "JOIN histology.electrode_ccf_position "
+            "USING (subject_id, session, insertion_number, electrode) "
+            f"JOIN ccf.annotation USING (ccf_x, ccf_y, ccf_z) WHERE {where}",
+        )
+        assert found
+        truth = item.position()
+        for electrode, region in found:
+            x, y, z = np.array(_voxel(truth[electrode][0])) // VOXEL
+            assert region == lab.framework.volume[z, y, x]
+
+
+def _voxel(position):
+    return (VOXEL * np.rint(position / VOXEL)).astype(int).tolist()
+
+
+class TestCcf:
+    def test_regions(self, lab, root):
+        found = rows(root, "SELECT region_id, region_name, color_code FROM ccf.ccf_brain_region")
+        framework = lab.framework
+        assert {row[0]: row[1:] for row in found} == {
+            number: (name, framework.colors[number]) for number, name in framework.names.items()
+        }
+
+    def test_voxels(self, lab, root):
+        found = sql(root, "SELECT region_id, count(*)::INT AS n FROM ccf.annotation GROUP BY ALL")
+        numbers, counts = np.unique(lab.framework.volume, return_counts=True)
+        assert dict(found.rows()) == {
+            n: c
+            for n, c in zip(numbers.tolist(), counts.tolist(), strict=True)
+            if n in lab.framework.names
+        }
+
+    def test_region_at(self, lab, root):
+        volume = Ccf.open(root)
+        rng = np.random.default_rng(0)
+        ap, dv, ml = (rng.integers(0, size, 1000) for size in lab.framework.volume.shape)
+        found = volume.region_at(ml * VOXEL, dv * VOXEL, ap * VOXEL)
+        assert found.tolist() == lab.framework.volume[ap, dv, ml].tolist()
+
+    def test_surface(self, lab, root):
+        ((vertices, faces),) = rows(root, "SELECT vertices, faces FROM ccf.annotated_brain_surface")
+        np.testing.assert_allclose(vertices, lab.framework.vertices)
+        assert faces == lab.framework.faces.tolist()
+
+
+class TestWhole:
+    def test_nothing_is_wrong_with_the_lake(self, root):
+        assert check(root, deep=True) == []
+
+    def test_status_knows_every_source(self, lab, root):
+        found = status(load(lab.config))
+        known = {s.status for s in found}
+        assert known == {"in", "absent"}
+        counts = {
+            kind: sum(s.kind == kind and s.status == "in" for s in found)
+            for kind in {s.kind for s in found}
+        }
+        assert counts == {
+            "behavior": 8,
+            "ephys": 11,
+            "lfp": 1,
+            "nidq": 2,
+            "tracking": 4,
+            "histology": 4,
+            "insertion_location": 11,
+        }
+        absent = {
+            (s.h2o, s.session, s.kind, s.insertion_number) for s in found if s.status == "absent"
+        }
+        assert ("MK004", 2, "ephys", None) in absent
+        assert ("MK003", 1, "histology", 1) in absent
+        assert ("MK001", 1, "histology", 1) not in absent
+
+    def test_the_reader_that_read_is_named(self, lab, root):
+        found = rows(root, "SELECT DISTINCT kind, reader FROM ingest.source WHERE kind <> 'ephys'")
+        assert {
+            ("behavior", "delay_response"),
+            ("behavior", "multi_target_licking"),
+            ("behavior", "foraging"),
+            ("histology", "site_info"),
+            ("histology", "channel_locations"),
+        } <= set(found)
