@@ -58,8 +58,10 @@ def floor(directory: Path) -> None:
         columns = {name: array[order] for name, array in arrays.items()}
         pq.write_table(
             pa.table(
-                {"unit": columns["spike_clusters"].astype(np.int32),
-                 "spike_sample": columns["spike_times"].astype(np.int64)}
+                {
+                    "unit": columns["spike_clusters"].astype(np.int32),
+                    "spike_sample": columns["spike_times"].astype(np.int64),
+                }
             ),
             out / f"{place}.parquet",
             compression="zstd",
@@ -67,12 +69,16 @@ def floor(directory: Path) -> None:
             column_encoding={"spike_sample": "DELTA_BINARY_PACKED"},
         )
         store = pa.table(
-            {"template": columns["spike_templates"].astype(np.int32),
-             "depth": columns["amplitudes"] * 1.5, "amplitude": columns["amplitudes"],
-             "sample": columns["spike_times"].astype(np.int64)}
+            {
+                "template": columns["spike_templates"].astype(np.int32),
+                "depth": columns["amplitudes"] * 1.5,
+                "amplitude": columns["amplitudes"],
+                "sample": columns["spike_times"].astype(np.int64),
+            }
         )
-        pq.write_table(store, out / f"{place}-store.parquet", compression="zstd",
-                       use_dictionary=False)
+        pq.write_table(
+            store, out / f"{place}-store.parquet", compression="zstd", use_dictionary=False
+        )
 
 
 def ingest(directory: Path) -> None:
@@ -88,7 +94,9 @@ def measured(what: str, directory: Path) -> dict[str, float]:
     """Run one measurement in a fresh process; imports are not counted."""
     done = subprocess.run(
         [sys.executable, __file__, "--child", what, "--directory", str(directory)],
-        check=True, capture_output=True, text=True,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
 

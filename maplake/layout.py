@@ -60,7 +60,7 @@ class Layout:
 
     @property
     def meta(self) -> Path:
-        """maplake's own records."""
+        """Records that are not data: versions, numbers, states, journal."""
         return self.root / ".maplake"
 
     @property

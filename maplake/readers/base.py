@@ -244,4 +244,3 @@ class Reader:
     priority: int = 0
     recognise: Callable[[Path], bool] | None = None
     joins: bool = False
-
