@@ -24,6 +24,9 @@ __all__ = ["GROUP", "dependants", "find", "levels", "load", "own_tables"]
 #: Entry points of packages that bring tables: modules with computations in them.
 GROUP = "maplake.tables"
 
+#: A module of tables that need not be named.
+BESIDE = "lake_tables.py"
+
 _BUILT_IN = (
     *units.COMPUTATIONS,
     *selectivity.COMPUTATIONS,
@@ -36,7 +39,7 @@ _BUILT_IN = (
 def load(config: Config) -> dict[str, Computation]:
     """Return all computations by name, each after those that it reads from.
 
-    Modules that lake.toml names under ``[tables]`` are run: they are the lab's own code.
+    The modules of :func:`modules_of` are run: they are the lab's own code.
 
     Raises
     ------
@@ -51,7 +54,7 @@ def load(config: Config) -> dict[str, Computation]:
 
 
 def _foreign(config: Config) -> Iterator[Computation]:
-    for path in config.tables.modules:
+    for path in modules_of(config):
         yield from _in_module(_run(path), path)
     for point in entry_points(group=GROUP):
         try:
@@ -62,6 +65,13 @@ def _foreign(config: Config) -> Iterator[Computation]:
                 place=f"entry point {GROUP}",
             ) from error
         yield from _in_module(module, Path(getattr(module, "__file__", None) or point.value))
+
+
+def modules_of(config: Config) -> list[Path]:
+    """Return the lab's own modules: ``lake_tables.py`` beside lake.toml, and those it names."""
+    beside = [config.file.with_name(BESIDE)] if config.file is not None else []
+    found = [*(path for path in beside if path.is_file()), *config.tables.modules]
+    return list(dict.fromkeys(found))
 
 
 def _run(path: Path) -> ModuleType:

@@ -6,9 +6,12 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 from maplake.compute.model import Computation, outputs
@@ -17,6 +20,7 @@ from maplake.compute.publish import Result, declare, publish, take_away
 from maplake.compute.registry import find, known_tables, levels, line_of, load
 from maplake.compute.rows import as_rows
 from maplake.config import Config
+from maplake.config.settings import TableSettings
 from maplake.errors import MaplakeError
 from maplake.ingest.lakes import update_catalog
 from maplake.ingest.session import FAILED, IN
@@ -124,13 +128,13 @@ def run(
     declare(config, computations)
     update_catalog(config)
     report = Report()
-    with staging_run(config.lake.root) as staging:
+    with staging_run(config.lake.root) as staging, _pool(workers) as pool:
         for step in levels(chosen):
             todo, lost = _due(config, computations, step, subject, session, report)
             for book, states in lost.items():
                 take_away(config, staging, book, states)
                 report.done += [_removed(state) for state in states]
-            results = _computed(config, todo, workers, chosen)
+            results = _computed(config, todo, pool, chosen)
             for number, group in enumerate(results, start=1):
                 statuses = publish(config, staging, chosen, group)
                 report.done += [_done(r, s) for r, s in zip(group, statuses, strict=True)]
@@ -199,25 +203,42 @@ def _is_chosen(task: Task, subject: int | None, session: int | None) -> bool:
     )
 
 
+@contextmanager
+def _pool(workers: int) -> Iterator[Executor | None]:
+    """Keep processes for a whole run; they start with the first work that they get."""
+    if workers <= 1:
+        yield None
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
 def _computed(
-    config: Config, groups: list[list[Task]], workers: int, known: Mapping[str, Computation]
+    config: Config,
+    groups: list[list[Task]],
+    pool: Executor | None,
+    known: Mapping[str, Computation],
 ) -> Iterator[list[Result]]:
     """Compute groups of tasks, in this process or in several, and yield them as they are ready."""
-    if workers <= 1 or len(groups) <= 1:
+    if pool is None or len(groups) <= 1:
         with Lake(config.lake.root) as lake:
             for group in groups:
                 yield [compute(lake, known[task.computation], task) for task in group]
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(groups)), mp_context=context) as pool:
-        for job in as_completed([pool.submit(_work, config, group) for group in groups]):
-            yield job.result()
+    for job in as_completed([pool.submit(_work, config, group) for group in groups]):
+        yield job.result()
 
 
 def _work(config: Config, group: list[Task]) -> list[Result]:
-    known = load(config)
+    known = _loaded(config.file, config.tables.modules)
     with Lake(config.lake.root) as lake:
         return [compute(lake, known[task.computation], task) for task in group]
+
+
+@cache
+def _loaded(file: Path | None, modules: tuple[Path, ...]) -> dict[str, Computation]:
+    """Load the computations once in each process."""
+    return load(Config(file=file, tables=TableSettings(modules)))
 
 
 def compute(lake: Lake, computation: Computation, task: Task) -> Result:

@@ -16,6 +16,7 @@ __all__ = ["ALPHA", "COMPUTATIONS", "two_sample_test"]
 
 ALPHA = 0.05
 _DELAY_S = 1.2
+_TICK_S = 1e-4  # of the rig's clock: delays are multiples of it, but for rounding
 _UNIT = ["clustering_method", "unit"]
 _PERIODS = get("experiment.period").rows
 
@@ -72,7 +73,8 @@ def _trials(lake: Lake, key: Key) -> pl.DataFrame:
     )
     events = part(lake, "experiment.trial_event", key).sort("trial", "trial_event_id")
     delays = events.filter(
-        (pl.col("trial_event_type") == "delay") & ((pl.col("duration") - _DELAY_S).abs() < 1e-9)
+        (pl.col("trial_event_type") == "delay")
+        & ((pl.col("duration") - _DELAY_S).abs() < _TICK_S / 2)
     )
     lit = part(lake, "experiment.photostim_event", key)
     trials = (

@@ -1,0 +1,345 @@
+"""Computing tables from tables: what is computed, when again, and what a fault does."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import polars as pl
+import pytest
+from computelabs import copy_lab, make_lab
+from labs import content, ingest, sql
+
+import maplake
+from maplake.compute.run import run
+from maplake.compute.stale import remove, standing
+from maplake.config import load
+from maplake.errors import ConfigError, NotFoundError, SchemaError
+from maplake.ingest.state import read_state
+from maplake.layout import Layout
+from maplake.query.check import check
+
+OWN = """
+import polars as pl
+from maplake.compute import INT, METHOD, REAL, TO_UNIT, UNIT, Column, sql_table, table
+
+FACTOR = 1
+
+@table(
+    "mylab.doubled",
+    "spike counts",
+    columns=(METHOD, UNIT, Column("doubled", INT, "twice the spikes")),
+    key=("clustering_method", "unit"),
+    refs=(TO_UNIT,),
+    inputs=("ephys.unit",),
+)
+def doubled(lake, key):
+    units = lake.table("ephys.unit").filter(**key)
+    return units.select("clustering_method", "unit", doubled=pl.col("spike_count") * 2 * FACTOR)
+
+per_session = sql_table(
+    "mylab.per_session",
+    "of a session",
+    by="session",
+    columns=(Column("total", INT, "sum"),),
+    inputs=("mylab.doubled",),
+    sql="SELECT sum(doubled) AS total FROM mylab.doubled "
+        "WHERE subject_id = $subject_id AND session = $session",
+)
+
+@table(
+    "mylab.whole",
+    "of the lake",
+    by="lake",
+    columns=(Column("sessions", INT, "number"),),
+    key=("sessions",),
+    inputs=("mylab.per_session",),
+)
+def whole(lake, key):
+    return [{"sessions": lake.table("mylab.per_session").collect().height}]
+"""
+
+RETURNED = OWN[OWN.index("return units") : OWN.index("\n\nper_session")]
+MINE = ["mylab.whole"]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    lab = make_lab(tmp_path_factory.mktemp("compute") / "lab", sessions=2)
+    ingest(lab)
+    return lab
+
+
+@pytest.fixture
+def lab(original, tmp_path):
+    return copy_lab(original, tmp_path / "lab")
+
+
+@pytest.fixture
+def config(lab):
+    (lab.directory / "lake_tables.py").write_text(OWN, encoding="utf-8")
+    return load(lab.config)
+
+
+def edit(config, old, new):
+    file = config.file.with_name("lake_tables.py")
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def own(report):
+    return [d for d in report.done if d.table.startswith("mylab.")]
+
+
+def test_everything_once_then_nothing(config):
+    first = run(config)
+    assert not first.failed
+    assert {d.status for d in first.done} == {"in"}
+    again = run(config)
+    assert again.done == []
+    assert again.current == len(first.done)
+    assert check(config.lake.root, deep=True) == []
+    assert {s.status for s in standing(config)} == {"in"}
+
+
+def test_rows_are_those_of_the_function_and_seen_everywhere(config):
+    run(config, MINE)
+    root = config.lake.root
+    found = sql(root, "FROM mylab.doubled").sort("session", "insertion_number", "unit")
+    units = sql(root, "FROM ephys.unit").sort("session", "insertion_number", "unit")
+    assert found["doubled"].to_list() == (units["spike_count"] * 2).to_list()
+    totals = sql(root, "FROM mylab.per_session ORDER BY session")["total"].to_list()
+    by_session = units.group_by("session").agg(pl.col("spike_count").sum() * 2).sort("session")
+    assert totals == by_session["spike_count"].to_list()
+    assert sql(root, "FROM mylab.whole")["sessions"].to_list() == [2]
+    with maplake.open(root) as lake:
+        assert lake.table("mylab.doubled").collect().height == units.height
+        rows = dict(lake.tables().select("table", "rows").iter_rows())
+        assert rows["mylab.doubled"] == units.height
+        comment = "SELECT comment FROM duckdb_columns() WHERE table_name = 'doubled' AND {}"
+        assert lake.sql(comment.format("column_name = 'doubled'")).fetchall() == [
+            ("twice the spikes",)
+        ]
+    sources = sql(root, "FROM ingest.source WHERE kind = 'computed'")
+    assert set(sources["status"]) == {"in"}
+    assert len(sources) == 4 + 2 + 1
+
+
+def test_workers_and_order_do_not_matter(original, tmp_path):
+    found = []
+    for place, workers in (("a", 1), ("b", 2)):
+        lab = copy_lab(original, tmp_path / place)
+        (lab.directory / "lake_tables.py").write_text(OWN, encoding="utf-8")
+        assert not run(load(lab.config), MINE, workers=workers).failed
+        found.append(content(load(lab.config).lake.root))
+    assert found[0] == found[1]
+
+
+def test_only_what_depends_on_a_change_is_computed_again(config):
+    run(config, MINE)
+    edit(config, "FACTOR = 1", "FACTOR = 2")
+    stale = [s for s in standing(config) if s.status == "stale"]
+    assert {s.table for s in stale} == {"mylab.doubled"}
+    again = run(config, MINE)
+    assert {d.table for d in again.done} == {"mylab.doubled", "mylab.per_session", "mylab.whole"}
+    assert not any(s.status == "stale" for s in standing(config))
+    total = sql(
+        config.lake.root,
+        "SELECT sum(doubled) / sum(spike_count) AS x FROM mylab.doubled "
+        "JOIN ephys.unit USING (subject_id, session, insertion_number, unit)",
+    )
+    assert total["x"][0] == 4
+
+
+def test_a_changed_source_takes_what_was_computed_from_it_along(lab, config):
+    run(config)
+    lines = lab.insertions_file.read_text(encoding="utf-8").splitlines()
+    sheet = lab.directory / lab.insertions_file.name
+    sheet.write_text("\n".join([lines[0], _moved(lines), *lines[2:], ""]), encoding="utf-8")
+    ingest(lab)
+    waiting = {s.table: s for s in standing(config) if s.status != "in"}
+    assert "psth.period_selectivity" in waiting
+    again = run(config)
+    assert {d.table for d in again.done} >= {"psth.period_selectivity"}
+    assert not any(d.table == "ephys.unit_cell_type" for d in again.done)
+    assert check(config.lake.root) == []
+
+
+def _moved(lines):
+    names = lines[0].split(",")
+    values = lines[1].split(",")
+    place = next(i for i, n in enumerate(names) if n.strip().lower().startswith("ml"))
+    values[place] = str(-float(values[place]))
+    return ",".join(values)
+
+
+def test_a_failing_key_stops_nothing_else(config):
+    edit(
+        config,
+        "    units = lake.table",
+        "    if key['session'] == 2 and key['insertion_number'] == 1:\n"
+        "        raise ValueError('no such luck')\n    units = lake.table",
+    )
+    report = run(config, MINE)
+    assert report.failed == 1
+    failed = next(d for d in report.done if d.status == "failed")
+    assert (failed.table, failed.session, failed.insertion_number) == ("mylab.doubled", 2, 1)
+    assert "ValueError: no such luck" in failed.reason
+    assert "lake_tables.py, line" in failed.reason
+    assert len(sql(config.lake.root, "FROM mylab.doubled")) == 12
+    edit(config, "raise ValueError('no such luck')", "pass")
+    assert not run(config, MINE).failed
+    assert len(sql(config.lake.root, "FROM mylab.doubled")) == 16
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("[{'unit': 1}]", "wrong columns"),
+        ("units.select('clustering_method', 'unit', doubled=pl.lit('x'))", "wrong types"),
+        (
+            "units.select('clustering_method', pl.lit(1).alias('unit'), doubled=pl.lit(1))",
+            "not unique",
+        ),
+        (
+            "units.select('clustering_method', 'unit', doubled=pl.lit(None, pl.Int32))",
+            "have no doubled",
+        ),
+        (
+            "units.select('clustering_method', 'unit', doubled=pl.lit(1), session=pl.lit(9))",
+            "another session",
+        ),
+        ("7", "returned no rows"),
+    ],
+)
+def test_rows_that_do_not_fit(config, returned, message):
+    edit(
+        config,
+        RETURNED,
+        f"return {returned}",
+    )
+    report = run(config, ["mylab.doubled"])
+    assert report.failed == 4
+    assert message in report.done[0].reason
+
+
+def test_other_declaration_other_rows(config):
+    run(config, MINE)
+    edit(config, 'Column("doubled", INT, "twice the spikes")', 'Column("twice", REAL, "twice")')
+    edit(config, 'doubled=pl.col("spike_count")', 'twice=pl.col("spike_count")')
+    edit(config, "sum(doubled)", "sum(twice)")
+    assert not run(config, MINE).failed
+    assert sql(config.lake.root, "FROM mylab.doubled")["twice"].dtype == pl.Float64
+    assert check(config.lake.root) == []
+
+
+def test_removal_takes_dependants_along(config):
+    run(config, MINE)
+    before = content(config.lake.root)
+    assert set(remove(config, "mylab.per_session", dry_run=True)) == {
+        "mylab.per_session",
+        "mylab.whole",
+    }
+    assert content(config.lake.root) == before
+    assert remove(config, "mylab.doubled") == {
+        "mylab.doubled": 16, "mylab.per_session": 2, "mylab.whole": 1,
+    }  # fmt: skip
+    with maplake.open(config.lake.root) as lake, pytest.raises(NotFoundError):
+        lake.table("mylab.doubled")
+    assert not any("mylab" in path for path in content(config.lake.root))
+    assert check(config.lake.root) == []
+    assert {d.table for d in own(run(config, MINE))} == {
+        "mylab.doubled",
+        "mylab.per_session",
+        "mylab.whole",
+    }
+
+
+def test_a_module_that_is_gone_leaves_its_tables_readable(config):
+    run(config, MINE)
+    config.file.with_name("lake_tables.py").unlink()
+    assert len(sql(config.lake.root, "FROM mylab.doubled")) == 16
+    assert {s.status for s in standing(config) if s.table.startswith("mylab")} == {"stale"}
+    assert remove(config, "mylab.doubled")["mylab.doubled"] == 16
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("mylab.doubled", "ephys.doubled", "is taken"),
+        ("mylab.doubled", "mylab.Doubled", "cannot be a name"),
+        ('inputs=("ephys.unit",)', 'inputs=("ephys.nothing",)', "first input"),
+        ('inputs=("ephys.unit",)', 'inputs=("ephys.unit_stat",)', "first input"),
+        ('inputs=("ephys.unit",)', 'inputs=("ephys.unit", "mylab.per_session")', "each other"),
+        ('key=("clustering_method", "unit")', 'key=("nothing",)', "not declared"),
+        ("FACTOR = 1", "FACTOR = 1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_wrong_declarations(config, old, new, message):
+    edit(config, old, new)
+    with pytest.raises((ConfigError, SchemaError), match=message):
+        run(config, ["mylab.whole"] if "Doubled" not in new else ())
+
+
+def test_unknown_table(config):
+    with pytest.raises(NotFoundError, match="no computed table"):
+        run(config, ["ephys.unit"])
+
+
+def test_named_modules(lab):
+    folder = lab.directory / "analysis"
+    folder.mkdir()
+    (folder / "mine.py").write_text(
+        textwrap.dedent(
+            """
+            from pathlib import Path
+            from maplake.compute import INT, Column, sql_table
+
+            units = sql_table(
+                "mylab.units", "units", columns=(Column("units", INT, "count"),),
+                inputs=("ephys.unit",), sql=Path("units.sql"),
+            )
+            """
+        ),
+        encoding="utf-8",
+    )
+    (folder / "units.sql").write_text(
+        "SELECT count(*) AS units FROM ephys.unit WHERE subject_id = $subject_id "
+        "AND session = $session AND insertion_number = $insertion_number",
+        encoding="utf-8",
+    )
+    with lab.config.open("a", encoding="utf-8") as file:
+        file.write('\n[tables]\nmodules = ["analysis/mine.py"]\n')
+    config = load(lab.config)
+    assert not run(config, ["mylab.units"]).failed
+    assert sql(config.lake.root, "FROM mylab.units")["units"].to_list() == [4] * 4
+    (folder / "units.sql").write_text("SELECT 7 AS units", encoding="utf-8")
+    run(config, ["mylab.units"])
+    assert sql(config.lake.root, "FROM mylab.units")["units"].to_list() == [7] * 4
+
+
+def test_views_are_followed_to_the_tables_below(config):
+    edit(config, 'inputs=("ephys.unit",)', 'inputs=("ephys.unit", "ephys.unit_stat")')
+    run(config, ["mylab.doubled"])
+    state = read_state(Layout(config.lake.root), "400001_1")[("computed", "mylab.doubled 1")]
+    tables = {"/".join(path.split("/")[1:3]) for path in state.files}
+    assert tables >= {
+        "ephys/unit",
+        "ephys/spike",
+        "ephys/cluster_metric",
+        "experiment/session_trial",
+    }
+
+
+def test_damaged_list_of_tables(config):
+    run(config, MINE)
+    file = Layout(config.lake.root).own_tables
+    data = json.loads(file.read_bytes())
+    data["tables"][0]["schema"] = "../../x"
+    file.write_text(json.dumps(data), encoding="utf-8")
+    with (
+        pytest.raises(maplake.errors.IntegrityError, match="tables"),
+        maplake.open(config.lake.root) as lake,
+    ):
+        lake.tables()
