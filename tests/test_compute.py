@@ -159,7 +159,8 @@ def test_a_changed_source_takes_what_was_computed_from_it_along(lab, config):
     sheet.write_text("\n".join([lines[0], _moved(lines), *lines[2:], ""]), encoding="utf-8")
     ingest(lab)
     waiting = {s.table: s for s in standing(config) if s.status != "in"}
-    assert "psth.period_selectivity" in waiting
+    assert waiting["psth.period_selectivity"].status == "waiting"
+    assert len(sql(config.lake.root, "FROM psth.period_selectivity WHERE session = 1")) == 9
     again = run(config)
     assert {d.table for d in again.done} >= {"psth.period_selectivity"}
     assert not any(d.table == "ephys.unit_cell_type" for d in again.done)

@@ -19,7 +19,7 @@ from maplake.ingest.entered import Changes, sheet_reader
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
 from maplake.ingest.load_table import enter
 from maplake.ingest.plan import subjects_by_h2o
-from maplake.ingest.publish import rewrite
+from maplake.ingest.publish import rewrite, stage_records
 from maplake.ingest.report import SourceReport
 from maplake.ingest.session import FAILED, IN, UNCHANGED, WAITING
 from maplake.ingest.sources import BEHAVIOR, EPHYS
@@ -27,11 +27,9 @@ from maplake.ingest.state import (
     SourceState,
     hash_file,
     read_all,
-    read_manifest,
     read_state,
-    state_json,
 )
-from maplake.layout import LAKE_NAME, Layout, manifest_file, session_name, state_file, table_file
+from maplake.layout import LAKE_NAME, Layout, session_name, table_file
 from maplake.readers.insertion_locations import InsertionRow
 from maplake.tables import get
 from maplake.writers.commit import Stage, commit
@@ -200,9 +198,7 @@ def _sessions(layout: Layout) -> dict[int, list[_Session]]:
         for state in inside:
             if state.kind != BEHAVIOR or state.subject_id is None or state.session is None:
                 continue
-            probes = frozenset(
-                s.insertion_number or 0 for s in inside if s.kind == EPHYS and s.status == IN
-            )
+            probes = frozenset(s.insertion_number or 0 for s in inside if s.kind == EPHYS)
             start = starts.get((state.subject_id, state.session))
             if start is not None:
                 found_session = _Session(state.session, start, probes, state.fingerprint)
@@ -288,17 +284,16 @@ def _commit(layout: Layout, run: str, name: str, rows: Mapping[_Place, Insertion
         areas.append(row.brain_area)
     for path in sorted(set(old) - set(stage.staged.writes)):
         stage.delete(path)
-    manifest = {p: e for p, e in read_manifest(layout, name).items() if p not in old}
-    stage.json(manifest_file(name), {"files": manifest | stage.staged.manifest})
-    stage.json(state_file(name), state_json(state.values()))
+    staged = stage.finish()
     schema = get("lab.brain_area").file_schema
     lookup = pa.Table.from_pylist(
         [{"brain_area": a, "description": None} for a in areas], schema=schema
     )
     extra = Stage(layout, run)
+    stage_records(extra, layout, name, state, staged, gone=old)
     stage_global(extra, layout, [("lab.brain_area", lookup)], replace=False)
     note = {"command": "load-insertion-location", "session": name}
-    commit(layout, [stage.finish(), extra.finish()], note)
+    commit(layout, [staged, extra.finish()], note)
 
 
 def _tables(layout: Layout, row: InsertionRow, place: _Place) -> dict[str, pa.Table]:
