@@ -18,16 +18,23 @@ _MARK = ".maplake-demo"
 _FIGURE = "psth.png"
 #: What a demo leaves, and what the next one there may replace.
 _OURS = (
-    *("behavior", "ephys", "lake", "animals.csv", "insertions.csv", "lake.toml"),
+    *("behavior", "behavior_mtl", "foraging", "metadata", "ephys", "tracking", "tracking_mtl"),
+    *("histology", "ccf", "animals.csv", "insertions.csv", "lake.toml", "lake"),
     *(_FIGURE, _MARK),
 )
 _COUNTS = {
     "animals": "SELECT count(*) FROM lab.subject",
     "sessions": "SELECT count(*) FROM experiment.session",
+    "tasks": "SELECT count(DISTINCT split_part(task, ' 3lp', 1)) FROM experiment.session",
     "trials": "SELECT count(*) FROM experiment.behavior_trial",
     "probe insertions": "SELECT count(*) FROM ephys.probe_insertion",
+    "spike sorters": "SELECT count(DISTINCT clustering_method) FROM ephys.clustering_label",
     "units": "SELECT count(*) FROM ephys.unit",
     "spikes": "SELECT count(*) FROM ephys.spike",
+    "videos": "SELECT count(*) FROM tracking.tracking",
+    "tracked positions": "SELECT count(*) FROM tracking.tracking_position",
+    "electrodes in the brain": "SELECT count(*) FROM histology.electrode_ccf_position",
+    "brain regions": "SELECT count(*) FROM ccf.ccf_brain_region",
 }
 # The good unit whose rates before the go cue differ most, for their noise, between the sides.
 _BEST = """
@@ -63,8 +70,8 @@ def demo(
 ) -> None:
     """Simulate the raw files of a small lab, take them in, check the lake and show a PSTH.
 
-    Two animals, two sessions each, two probes each; every file in its real format. Leaves a
-    lake.toml to play with.
+    Four animals, three tasks, three spike sorters, cameras, histology and a small brain; every file
+    in its real format. Leaves a lake.toml to play with.
     """
     state = state_of(context, json=json)
     started = time.perf_counter()
@@ -110,10 +117,10 @@ def _remove(path: Path) -> None:
 
 
 def _simulate(output: Output, folder: Path, trials: int, units: int, seed: int) -> Path:
-    from maplake.simulate import lab
+    from maplake.simulate import whole_lab
 
     output.note(f"simulating the raw files of a lab in {folder}")
-    return lab(folder, trials=trials, units=units, seed=seed).config
+    return whole_lab(folder, trials=trials, units=units, seed=seed).config
 
 
 def _ingest(output: Output, file: Path) -> tuple[Any, int]:

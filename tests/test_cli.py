@@ -451,8 +451,12 @@ def small_demo(tmp_path_factory):
 
 def test_demo_makes_a_lab(small_demo):
     folder, facts = small_demo
-    assert (facts["animals"], facts["sessions"], facts["probe insertions"]) == (2, 4, 8)
-    assert facts["trials"] == 160
+    assert (facts["animals"], facts["sessions"], facts["probe insertions"]) == (4, 8, 11)
+    assert (facts["tasks"], facts["spike sorters"], facts["videos"]) == (3, 3, 132)
+    assert facts["trials"] == 212
+    assert facts["tracked positions"] > 50_000
+    assert facts["electrodes in the brain"] > 1000
+    assert facts["brain regions"] == 9
     assert facts["problems"] == 0
     assert facts["spikes"] > 10_000
     assert (folder / "lake.toml").is_file()

@@ -170,6 +170,8 @@ def test_the_picture_is_small():
 
 def test_the_picture_marks_the_go_cue_at_zero(folder):
     with maplake.open(folder / "maplake-demo" / "lake") as lake:
-        for session in lake.sessions().iter_rows(named=True):
+        sessions = [s for s in lake.sessions().iter_rows(named=True) if s["task"] == "audio delay"]
+        assert len(sessions) == 4
+        for session in sessions:
             times = epoch_times(lake, (session["subject_id"], session["session"], 1))
             assert times == pytest.approx({"sample": -2.4, "delay": -1.2, "go": 0.0}, abs=1e-6)

@@ -12,6 +12,7 @@ from scipy.io import loadmat, savemat
 
 from maplake import simulate
 from maplake.config import load
+from maplake.ingest import pipeline
 from maplake.ingest.archive import archived, restore
 from maplake.ingest.status import status
 from maplake.query.check import check
@@ -165,6 +166,17 @@ def test_the_same_files_give_the_same_bytes(raw, tmp_path):
 
 def waiting(report, kind):
     return {s.name: s.reason for s in report.sources if (s.kind, s.status) == (kind, "waiting")}
+
+
+def test_a_rebuild_gives_the_same_again(raw, tmp_path):
+    lab = copied(raw, tmp_path / "lab")
+    ingest(lab)
+    root = lake_root(lab)
+    before = content(root)
+    report = pipeline.rebuild(load(lab.config))
+    assert not report.failed
+    assert content(root) == before
+    assert check(root, deep=True) == []
 
 
 class TestReplacement:

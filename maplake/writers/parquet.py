@@ -131,8 +131,11 @@ def merge(table: Table, old: pa.Table | None, new: pa.Table) -> pa.Table:
     if old is None or old.num_rows == 0:
         return conform(table, new)
     old = _last_of_key(table, old)
-    kept = old.join(new.select(list(table.key)), keys=list(table.key), join_type="left anti")
-    kept = kept.select(table.file_schema.names).cast(table.file_schema)
+    # Keys alone are joined: Arrow joins no columns of lists.
+    keys = list(table.key)
+    numbered = old.select(keys).append_column("_row", pa.array(np.arange(old.num_rows)))
+    others = numbered.join(new.select(keys), keys=keys, join_type="left anti")["_row"]
+    kept = old.take(pa.array(np.sort(others.to_numpy())))
     return conform(table, pa.concat_tables([kept, new]))
 
 
