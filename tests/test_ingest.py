@@ -573,7 +573,7 @@ def test_status_tells_where_every_source_stands(tmp_path):
     lab = small(tmp_path)
     config = load(lab.config)
     ingest(lab, kinds=["animals"])
-    assert {s.status for s in status(config)} == {"waiting"}
+    assert {s.status for s in status(config)} == {"waiting", "absent"}
     _truncate(lab.sessions[0].file)
     ingest(lab)
     found = {(s.kind, s.name): s for s in status(config)}

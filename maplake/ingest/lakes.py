@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from maplake.config import Config
 from maplake.errors import IntegrityError, LakeVersionError
-from maplake.ingest.state import read_manifest, state_json
-from maplake.layout import FORMAT_VERSION, LAKE_NAME, Layout, manifest_file, state_file, table_file
+from maplake.ingest.state import read_manifest
+from maplake.layout import FORMAT_VERSION, LAKE_NAME, Layout, manifest_file, table_file
 from maplake.query import catalog
 from maplake.tables import Store, Table, get, stored
 from maplake.writers import files, parquet
@@ -51,8 +51,7 @@ def writing(config: Config) -> Iterator[Layout]:
     with write_lock(root, config.lake.lock_timeout_s), files.lake_faults(root):
         check_version(layout)
         recover(layout)
-        if not layout.format_file.exists():
-            _create(layout)
+        _complete(layout)
         yield layout
 
 
@@ -84,8 +83,11 @@ def check_version(layout: Layout) -> None:
         )
 
 
-def _create(layout: Layout) -> None:
-    """Write the first rows of the global tables and, last, the version."""
+def _complete(layout: Layout) -> None:
+    """Write what every lake has and this one lacks: first rows of global tables, the version.
+
+    A lake lacks all of it when it is new, and tables that came with a newer maplake later.
+    """
     first = [
         (
             table.full_name,
@@ -95,14 +97,17 @@ def _create(layout: Layout) -> None:
             ),
         )
         for table in stored()
-        if table.store is Store.GLOBAL and table.rows
+        if table.store is Store.GLOBAL
+        and table.rows
+        and not (layout.root / table_file(table, {})).exists()
     ]
-    with staging_run(layout.root) as run:
-        stage = Stage(layout, run)
-        stage_global(stage, layout, first, replace=False)
-        stage.json(state_file(LAKE_NAME), state_json([]))
-        commit(layout, [stage.finish()], {"command": "init"})
-    files.write_json(layout.format_file, {"format_version": FORMAT_VERSION})
+    if first:
+        with staging_run(layout.root) as run:
+            stage = Stage(layout, run)
+            stage_global(stage, layout, first, replace=False)
+            commit(layout, [stage.finish()], {"command": "init"})
+    if not layout.format_file.exists():
+        files.write_json(layout.format_file, {"format_version": FORMAT_VERSION})
 
 
 def stage_global(
