@@ -410,3 +410,16 @@ def test_found_by_name(tmp_path):
     assert animals.READER.find(tmp_path) == []
     assert animals.READER.kind == "animals"
     assert insertion_locations.READER.kind == "insertion_locations"
+
+
+def test_a_far_styled_cell_is_no_reason_to_refuse_a_workbook(tmp_path):
+    from openpyxl.styles import Font
+
+    book = openpyxl.Workbook()
+    book.active.append(["a", "b"])
+    book.active.append(["1", "2"])
+    book.active["XFD1048576"].font = Font(bold=True)
+    book.save(tmp_path / "styled.xlsx")
+    assert [row.cells for row in sheets.load_rows(tmp_path / "styled.xlsx", ["a"])] == [
+        {"a": "1", "b": "2"}
+    ]

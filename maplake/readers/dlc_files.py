@@ -186,11 +186,12 @@ def read_trial_map(path: Path) -> dict[int, int]:
     except OSError as error:
         raise UnreadableFileError(f"cannot be read: {error.strerror}", file=path) from error
     trials: dict[int, int] = {}
+    taken: set[int] = set()
     for row, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         match = re.fullmatch(r"\s*(\d{1,9})\s*\t\s*(\d{1,9})\s*", line)
-        if match is None or int(match[1]) in trials or int(match[2]) in trials.values():
+        if match is None or int(match[1]) in trials or int(match[2]) in taken:
             raise CorruptFileError(
                 "not one trial per file" if match else "no file number and trial",
                 file=path,
@@ -199,6 +200,7 @@ def read_trial_map(path: Path) -> dict[int, int]:
                 expected="file number, tab, trial; each once",
             )
         trials[int(match[1])] = int(match[2])
+        taken.add(int(match[2]))
     if not trials:
         raise CorruptFileError("the trial map is empty", file=path)
     return trials

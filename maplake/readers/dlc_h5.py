@@ -24,12 +24,12 @@ from maplake.errors import (
     SourceError,
     UnreadableFileError,
 )
+from maplake.readers.matlab73 import largest_content
 from maplake.readers.pose import Pose, check_finite, check_frames, feature_columns
 
 __all__ = ["plain_pickle", "read_h5"]
 
 _LEVELS = (3, 4)  # scorer, (individual,) body part, coordinate
-_PACKED = 1100  # deflate packs at most 1032 to 1
 
 _Block = tuple[list[tuple[str, ...]], NDArray[Any]]
 
@@ -106,7 +106,7 @@ def _numbers(path: Path, item: Any) -> NDArray[Any]:
             found=item.dtype,
             expected="numbers",
         )
-    if item.size * item.dtype.itemsize > _PACKED * (path.stat().st_size + 1000):
+    if item.size * item.dtype.itemsize > largest_content(path.stat().st_size):
         raise CorruptFileError("claims more than a file of its size holds", file=path)
     return np.asarray(item[()])
 
@@ -150,10 +150,15 @@ def _table(path: Path, table: Any) -> tuple[NDArray[Any], list[_Block]]:
             continue
         kind = table.attrs.get(f"{name}_kind")
         headers = plain_pickle(bytes(kind)) if isinstance(kind, bytes) else None
-        if not isinstance(headers, list) or not all(isinstance(h, tuple) for h in headers):
+        if not isinstance(headers, list) or not all(map(_is_header, headers)):
             raise FileFormatError("columns without names", file=path, place=f"{table.name}, {name}")
         blocks.append(([tuple(map(_text, h)) for h in headers], rows[name].reshape(len(rows), -1)))
     return rows["index"], blocks
+
+
+def _is_header(header: Any) -> bool:
+    # Tuples within tuples, each twice in the next, would be texts without end.
+    return isinstance(header, tuple) and all(isinstance(w, (str, bytes, int)) for w in header)
 
 
 def _text(word: Any) -> str:

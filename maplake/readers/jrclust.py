@@ -36,6 +36,7 @@ __all__ = ["Fields", "reader"]
 _QUALITIES = ("single", "good"), ("ok", "ok"), ("multi", "multi")
 _EXTRAS = ("isi_ratio", "isolation_distance", "l_ratio")
 _RATE_TOLERANCE = 1e-3  # calibrated and nominal rates differ by less
+_TOO_LARGE = 2**53  # whole numbers below are exact however they were saved
 _DATENUM_OFFSET = 366  # MATLAB counts days from the year 0
 _DATENUMS = (693_962, 803_534)  # the years 1900 to 2200
 
@@ -146,6 +147,8 @@ def _whole(values: NDArray[Any], name: str, lowest: int | None = None) -> NDArra
     """Return numbers as int64, having made sure that they are whole."""
     if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
         raise CorruptFileError("holds what is no whole number", place=name)
+    if values.size and (values.max() >= _TOO_LARGE or values.min() <= -_TOO_LARGE):
+        raise CorruptFileError("holds a number that is too large", place=name)
     whole = values.astype(np.int64)
     if lowest is not None and whole.size and whole.min() < lowest:
         raise CorruptFileError(
@@ -178,12 +181,15 @@ def _spikes(file: ResultFile, fields: Fields, channels: int) -> tuple[dict[str, 
         kept = kept[np.argsort(sample[kept], kind="stable")]
     found: dict[str, NDArray[Any]] = {
         "spike_sample": sample,
-        "spike_unit": unit.astype(np.int32),
+        "spike_unit": unit,
         "spike_channel": _values(file, fields.site, len(sample)),
         "spike_depth": _depth(file, fields, len(sample)),
         "spike_amplitude": _spike_amplitude(file, fields, len(sample)),
     }
     spikes = {name: values[kept] for name, values in found.items()}
+    if spikes["spike_unit"].max() >= 2**31:
+        raise CorruptFileError("holds a number that is too large", place=fields.cluster)
+    spikes["spike_unit"] = spikes["spike_unit"].astype(np.int32)
     spikes["spike_channel"] = _sites(spikes["spike_channel"], fields.site, channels)
     if not np.isfinite(spikes["spike_depth"]).all():
         raise CorruptFileError("a position is not finite", place=fields.position)
@@ -207,7 +213,8 @@ def _depth(file: ResultFile, fields: Fields, count: int) -> NDArray[np.float64]:
 def _spike_amplitude(file: ResultFile, fields: Fields, count: int) -> NDArray[np.float64]:
     if not file.has(fields.spike_amplitude):
         return np.full(count, np.nan)
-    return _values(file, fields.spike_amplitude, count).astype(np.float64)
+    amplitude = _values(file, fields.spike_amplitude, count).astype(np.float64)
+    return _not_infinite(amplitude, fields.spike_amplitude)
 
 
 def _units(
@@ -215,15 +222,15 @@ def _units(
 ) -> tuple[dict[str, Any], list[int]]:
     """Return the columns of the units that have spikes, and the ids of those without."""
     site = file.array(fields.peak_site, ndim=1)
-    count = len(site)
-    spikes = np.bincount(spike_unit, minlength=count + 1)
-    if len(spikes) > count + 1:
+    count, last = len(site), int(spike_unit.max(initial=0))
+    if last > count:
         raise LengthMismatchError(
             "there are fewer rows of units than units with spikes",
             place=fields.peak_site,
             found=count,
-            expected=f"at least {len(spikes) - 1}",
+            expected=f"at least {last}",
         )
+    spikes = np.bincount(spike_unit, minlength=count + 1)
     row = np.flatnonzero(spikes[1:])
     qualities = _qualities(file, fields, count)
     columns: dict[str, Any] = {
@@ -292,7 +299,15 @@ def _waveforms(file: ResultFile, fields: Fields, count: int) -> NDArray[np.float
             found=waveform.shape,
             expected=f"{count} units",
         )
-    return waveform.astype(np.float32)
+    with np.errstate(over="ignore"):
+        return _not_infinite(waveform.astype(np.float32), fields.waveform)
+
+
+def _not_infinite(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return values of which some may be unknown (NaN)."""
+    if np.isinf(values).any():
+        raise CorruptFileError("a value is infinite, or too large", place=name)
+    return values
 
 
 def _time(file: ResultFile, fields: Fields, path: Path) -> tuple[datetime, bool]:

@@ -22,6 +22,7 @@ from maplake.errors import (
     SourceError,
     UnreadableFileError,
 )
+from maplake.readers.matlab73 import largest_content
 
 __all__ = ["ResultFile", "open_result"]
 
@@ -82,7 +83,7 @@ class ResultFile:
 
     def __init__(self, file: h5py.File, path: Path) -> None:
         self._file = file
-        self._largest = 1_000_000 + 1100 * path.stat().st_size  # deflate packs 1032 to 1
+        self._largest = largest_content(path.stat().st_size)
 
     def has(self, name: str) -> bool:
         """Tell whether there is a dataset of that name, without following links out."""

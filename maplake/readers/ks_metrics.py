@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from maplake import tables
-from maplake.errors import FileFormatError, LengthMismatchError
+from maplake.errors import CorruptFileError, FileFormatError, LengthMismatchError
 from maplake.readers import npy
 from maplake.readers.phy import TextTable, read_text_table
 from maplake.readers.rows import as_table
@@ -163,7 +163,12 @@ def mean_waveforms(
             raise _mismatch(path, "channels", array.shape[1], len(channels), "channel_map.npy")
     waveform = np.empty((len(rows), len(columns), array.shape[2]), dtype=np.float32)
     for place, row in enumerate(rows):  # a unit at a time: the file may be larger than memory
-        waveform[place] = array[row][columns]
+        with np.errstate(over="ignore"):
+            waveform[place] = array[row][columns]
+        if np.isinf(waveform[place]).any():
+            raise CorruptFileError(
+                "a value is infinite, or too large", file=path, place=f"unit {row}"
+            )
     return waveform
 
 

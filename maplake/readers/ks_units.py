@@ -122,9 +122,9 @@ def _metric_peaks(
     metrics: Metrics, row: NDArray[np.int64], channels: Channels
 ) -> NDArray[np.int64]:
     """Return the sorter's channel of each row's ``peak_channel``."""
-    place = np.full(max(channels.recorded, int(metrics.peak_channel.max(initial=0)) + 1), -1)
+    place = np.full(channels.recorded + 1, -1)
     place[channels.map] = np.arange(len(channels.map))
-    peak = place[metrics.peak_channel[row]]
+    peak = place[np.minimum(metrics.peak_channel[row], channels.recorded)]
     if (peak < 0).any():
         bad = int(row[(peak < 0).argmax()])
         raise UnknownValueError(

@@ -22,6 +22,7 @@ import numpy as np
 __all__ = ["DamagedError", "read_v5"]
 
 _HEADER = 128
+_LARGEST = 1 << 29  # bytes of a compressed variable; sessions have a tenth of that
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _CHAR, _OPAQUE = 1, 2, 4, 17
 _LOGICAL, _COMPLEX = 0x200, 0x800
@@ -83,6 +84,8 @@ def _inflated(packed: bytes, order: str) -> bytes:
     if len(head) < 8:
         raise DamagedError("a compressed variable is cut short")
     size: int = struct.unpack(f"{order}II", head)[1]
+    if size > _LARGEST:
+        raise DamagedError(f"a compressed variable claims {size} bytes")
     body = stream.decompress(stream.unconsumed_tail, size) if size else b""
     if len(body) < size:
         raise DamagedError("a compressed variable is cut short")

@@ -150,6 +150,8 @@ def _take_apart(data: dict[str, Any]) -> _Session:
             expected="one length",
         )
     kept = np.flatnonzero(np.nan_to_num(starts) != 0)
+    if not np.isfinite(order[kept]).all():
+        raise CorruptFileError("is not finite", place="TrialBlockOrder")
     changed: dict[str, Any] = {
         "TrialTypes": types[kept],
         "TrialSettings": [settings[i] for i in kept],

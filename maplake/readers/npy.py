@@ -244,6 +244,7 @@ def first_features(
     count, second, third = header.shape
     channels = third if channels_last else second
     item = header.dtype.itemsize
+    rows = max(1, min(rows, count))
     with header.path.open("rb", buffering=0) as file:
         if not header.fortran:
             buffer = np.empty((rows, second, third), header.dtype)

@@ -34,6 +34,7 @@ _TYPES = {
 }
 _UM_PER = {"um": 1.0, "µm": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "mm": 1000.0}
 _LARGEST = 1 << 40  # bytes
+_LARGEST_PLANE = 1 << 29  # bytes
 
 
 class _Unpacker(Protocol):
@@ -180,7 +181,7 @@ def open_nrrd(path: Path) -> NrrdStack:
         raise FileFormatError("not three axes", file=path, found=sizes, expected="AP, DV, ML")
     shape = (sizes[0], sizes[1], sizes[2])
     size = dtype.itemsize * shape[0] * shape[1] * shape[2]
-    if size > _LARGEST:
+    if size > _LARGEST or size // shape[2] > _LARGEST_PLANE:
         raise CorruptFileError("claims an impossible size", file=path, found=f"{size} bytes")
     encoding = str(header.get("encoding", "")).lower()
     encoding = {"gz": "gzip", "bz2": "bzip2"}.get(encoding, encoding)

@@ -162,6 +162,7 @@ def _from_file(name: str, meta: Mapping[str, str]) -> Sites:
         columns = int(number(meta, "imColsPerShank", whole=True))
         rows = int(number(meta, "imRowsPerShank", whole=True))
         step = number(meta, "imZPitch")
+        _check_count(meta, columns, rows, shanks)
         starts = [float(number(meta, key)) for key in ("imX0EvenRow", "imX0OddRow")]
         width = number(meta, "imXPitch") if columns > 1 else 0.0
         x_rows = [start + width * np.arange(columns) for start in starts]
@@ -172,13 +173,17 @@ def _from_file(name: str, meta: Mapping[str, str]) -> Sites:
         x_rows = [np.unique(entries[row % 2 == parity, 1]) for parity in (0, 1)]
         columns, rows = max(map(len, x_rows)), int(row.max()) + 1
         x_rows = [x if len(x) == columns else max(x_rows, key=len) for x in x_rows]
-    if not 0 < columns * rows * shanks < _MAX_SITES:
-        raise _damaged(meta, f"{columns} columns, {rows} rows, {shanks} shanks")
+    _check_count(meta, columns, rows, shanks)
     left = float(min(x.min() for x in x_rows))
     x = np.tile(np.concatenate(x_rows) - left, -(-rows // 2))[: rows * columns]
     x = (x[None] + pitch * np.arange(shanks)[:, None]).ravel()
     y = np.tile(np.repeat(np.arange(rows) * step, columns), shanks)
     return Sites(name, columns, rows, shanks, np.column_stack((x, y)), -left, pitch)
+
+
+def _check_count(meta: Mapping[str, str], columns: int, rows: int, shanks: int) -> None:
+    if not 0 < columns * rows * shanks < _MAX_SITES:
+        raise _damaged(meta, f"{columns:.6g} columns, {rows:.6g} rows, {shanks:.6g} shanks")
 
 
 def geometry_map(meta: Mapping[str, str]) -> tuple[list[str], NDArray[np.float64]]:

@@ -26,7 +26,7 @@ __all__ = ["Row", "SessionFile", "first_item", "literal", "pc_time", "read_head"
 
 COLUMNS = ["TYPE", "PC-TIME", "BPOD-INITIAL-TIME", "BPOD-FINAL-TIME", "MSG", "+INFO"]
 
-_MOST_BYTES = 1 << 30
+_MOST_BYTES = 1 << 27
 _HEAD_BYTES = 1 << 16
 _MOST_LITERAL = 1_000_000  # characters
 _MOST_LINES = 1000  # of one quoted field

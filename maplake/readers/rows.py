@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from maplake import tables
-from maplake.errors import SchemaError
+from maplake.errors import CorruptFileError, SchemaError
 
 __all__ = ["as_table"]
 
@@ -31,7 +31,9 @@ def as_table(
     Raises
     ------
     SchemaError
-        If a column is not declared, or its values do not fit its type.
+        If a column is not declared.
+    CorruptFileError
+        If values do not fit the column's type (too large, no text); it names no file.
     """
     declared = {field.name: field for field in tables.get(name).file_schema}
     declared |= {key: pa.field(key, kind, nullable=False) for key, kind in (extra or {}).items()}
@@ -39,8 +41,14 @@ def as_table(
     if unknown:
         raise SchemaError(f"{name} has no such columns", found=", ".join(unknown))
     fields = [field for key, field in declared.items() if key in columns]
+    arrays = [_array(name, field, columns[field.name]) for field in fields]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _array(name: str, field: pa.Field, values: Any) -> pa.Array:
     try:
-        arrays = [pa.array(columns[field.name], type=field.type) for field in fields]
-        return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise SchemaError(f"values do not fit {name}: {error}") from error
+        return pa.array(values, type=field.type)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        raise CorruptFileError(
+            f"values do not fit {name}.{field.name}: {error}", expected=str(field.type)
+        ) from error

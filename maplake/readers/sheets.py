@@ -21,6 +21,7 @@ from maplake.errors import (
     UnreadableFileError,
 )
 from maplake.readers.cells import Cell, Row
+from maplake.readers.workbook_size import check_workbook
 
 __all__ = ["find_sheet", "load_rows"]
 
@@ -84,9 +85,10 @@ def _workbook(file: Path, data: bytes) -> list[_Grid]:
     import fastexcel
 
     try:
+        check_workbook(data)
         book = fastexcel.read_excel(data)
         return [_grid(book, name) for name in book.sheet_names]
-    except fastexcel.FastExcelError as error:
+    except (fastexcel.FastExcelError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CorruptFileError(f"is no readable workbook ({reason})", file=file,
                                hint="Open it in a spreadsheet program and save it again.",

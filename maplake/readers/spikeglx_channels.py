@@ -20,6 +20,8 @@ from maplake.readers.spikeglx_meta import number, parse_table, probe_code, requi
 
 __all__ = ["band_channels", "channel_uv_per_bit", "uv_per_bit"]
 
+_MOST_CHANNELS = 1 << 16
+_GAIN = re.compile(r"0*[1-9][0-9]{0,8}")
 _SUBSET = re.compile(r"\d+(?::\d+)?(?:,\d+(?::\d+)?)*")
 _BANDS = {"ap": 0, "lf": 1}
 
@@ -45,6 +47,10 @@ def _counts(meta: Mapping[str, str], *keys: str) -> list[int]:
 def _saved(meta: Mapping[str, str]) -> NDArray[np.int64]:
     """Return the acquired channel numbers, from 0, in the order in which they were saved."""
     total = int(number(meta, "nSavedChans", whole=True))
+    if total > _MOST_CHANNELS:
+        raise CorruptFileError(
+            "too many channels", file=_path(meta), place="key nSavedChans", found=total
+        )
     subset = meta.get("snsSaveChanSubset", "").replace(" ", "")
     if subset in ("", "all"):
         return np.arange(total)
@@ -162,7 +168,7 @@ def _gains(meta: Mapping[str, str], band: str, code: int, channels: NDArray[np.i
             expected=f"at least {channels.max() + 1}",
         )
     fields = [entry[column] if len(entry) > column else "" for entry in entries]
-    bad = [n for n in channels.tolist() if not fields[n].isdigit() or not int(fields[n])]
+    bad = [n for n in channels.tolist() if not _GAIN.fullmatch(fields[n])]
     if bad:
         raise CorruptFileError(
             f"no {band.upper()} gain",

@@ -15,7 +15,7 @@ from maplake.errors import CorruptFileError, FileFormatError, SourceError, Unrea
 
 __all__ = ["TiffStack", "open_tiff"]
 
-_LARGEST = 1 << 32  # pixels of a page
+_LARGEST = 1 << 27  # pixels of a page; the finest volume has a tenth of that
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
