@@ -13,8 +13,8 @@ _PANEL = "Care"
 
 What = Annotated[str, typer.Argument(help="session, insertion or subject.")]
 Numbers = Annotated[
-    list[int],
-    typer.Argument(help="subject_id, session, insertion_number, as many as it takes."),
+    list[str],
+    typer.Argument(help="subject_id or h2o, session, insertion_number, as many as it takes."),
 ]
 _LEVELS = {"subject": 1, "session": 2, "insertion": 3}
 
@@ -40,6 +40,7 @@ def delete(
     Raw files stay, and session numbers are not given again. The next ingest leaves the deleted
     sources out until --undo.
     """
+    from maplake.ingest.archive import subject_of
     from maplake.ingest.delete import Target, undelete
     from maplake.ingest.delete import delete as delete_target
 
@@ -52,7 +53,12 @@ def delete(
             param_hint="NUMBERS",
         )
     state = state_of(context, json=json)
-    target = Target(*numbers)
+    wrong = next((word for word in numbers[1:] if not word.isdecimal()), None)
+    if wrong is not None:
+        raise typer.BadParameter(f"{wrong!r} is no number", param_hint="NUMBERS")
+    animal, *rest = numbers
+    subject_id = int(animal) if animal.isdecimal() else subject_of(state.config, animal)
+    target = Target(subject_id, *map(int, rest))
     if undo:
         _undone(state.output, undelete(state.config, target))
         return
