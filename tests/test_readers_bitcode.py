@@ -132,7 +132,6 @@ def test_foraging_events(ingest):
         ({"bitCodeS": CODES[:2]}, LengthMismatchError, "bitCodeS 2, sTrig 3"),
         ({"sTrig": np.empty((0, 0))}, LengthMismatchError, "bitCodeS 3, sTrig 0"),
         ({"goCue": np.arange(4.0)}, LengthMismatchError, "goCue 4, sTrig 3"),
-        ({"trialNum": np.array([1, 2])}, LengthMismatchError, "trialNum 2, bitCodeS 3"),
         ({"trialNum": np.array([1.5, 2, 3])}, CorruptFileError, "trialNum"),
         ({"sTrig": np.array([1.0, np.nan, 9.0])}, CorruptFileError, "sTrig, trial 2"),
         ({"sTrig": np.array([1.0, 9.0, 5.0])}, CorruptFileError, "sTrig, trial 3"),

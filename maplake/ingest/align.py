@@ -5,6 +5,7 @@ Pure functions over arrays. Sample numbers are on the clock of one probe's recor
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,11 +68,14 @@ class EphysTrials:
         (trials,) starts, trigger margin taken off.
     go_sample
         (trials,) go cues; -1 = none.
+    dropped
+        (starts,) numbers, from 1, of recorded starts that are no trials and were left out.
     """
 
     trial: Ints
     start_sample: Ints
     go_sample: Ints
+    dropped: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def match_trials(
@@ -136,6 +140,39 @@ def _agrees(codes: Sequence[str], expected: Sequence[str | None], *, sure: bool)
     pairs = zip(codes, expected, strict=False)
     agreeing = sum(other is not None for _, other in pairs)
     return sure or agreeing >= min(_SURE, max(1, len(codes) - 1))
+
+
+def _by_code(
+    codes: Sequence[str],
+    behavior: BehaviorTrials,
+    trial_numbers: Sequence[int] | None,
+    *,
+    decoded: bool,
+) -> tuple[Ints, NDArray[np.bool_]]:
+    """Match trials by their codes; return them, and which of the recorded ones they are.
+
+    Codes that were decoded from edges come with starts too many or too few: as published, each is
+    then looked up by itself, and starts without a trial are left out.
+    """
+    try:
+        return match_trials(codes, behavior, trial_numbers), np.ones(len(codes), dtype=np.bool_)
+    except AlignmentError:
+        found = _look_up(codes, behavior) if decoded else None
+        if found is None:
+            raise
+        return _known(found[found != NONE], behavior), found != NONE
+
+
+def _look_up(codes: Sequence[str], behavior: BehaviorTrials) -> Ints | None:
+    """Return the number of each code, -1 = none; None unless most are found, once and in order."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for number, code in enumerate(behavior.codes_by_number(), start=1):
+        places[code or ""].append(number)
+    found = np.array([places[code][0] if code in places else NONE for code in codes], np.int64)
+    there = found[found != NONE]
+    once = all(len(places[code]) == 1 for code in codes if code in places)
+    sure = once and bool((np.diff(there) > 0).all()) and 2 * len(there) > len(codes)
+    return found if sure else None
 
 
 def _known(numbers: Ints, behavior: BehaviorTrials) -> Ints:
@@ -217,13 +254,15 @@ def place_go_cues(go_sample: Ints, trial: Ints, behavior: BehaviorTrials) -> Int
     return placed
 
 
-def go_from_behavior(start: Ints, trial: Ints, behavior: BehaviorTrials, rate: float) -> Ints:
+def go_from_behavior(
+    start: NDArray[Any], trial: Ints, behavior: BehaviorTrials, rate: float
+) -> Ints:
     """Place go cues by the behavior's clock, for recordings that do not tell them.
 
     Parameters
     ----------
     start
-        (trials,) trial starts, samples.
+        (trials,) trial starts, samples or fractions of them.
     trial
         (trials,) behavior trial numbers, or -1.
     behavior
@@ -239,7 +278,8 @@ def go_from_behavior(start: Ints, trial: Ints, behavior: BehaviorTrials, rate: f
     place = np.minimum(place, len(behavior.trial) - 1)
     known = (behavior.trial[place] == trial) & np.isfinite(behavior.go_time[place])
     go = np.full(len(start), NONE, dtype=np.int64)
-    go[known] = start[known] + np.rint(behavior.go_time[place][known] * rate).astype(np.int64)
+    cue = np.asarray(start, np.float64) + behavior.go_time[place] * rate
+    go[known] = np.rint(cue[known]).astype(np.int64)
     return go
 
 
@@ -258,7 +298,8 @@ def ephys_trials(
     Parameters
     ----------
     arrays
-        ``start_sample`` (trials,) and ``go_sample`` (trials or fewer,) of the bitcode file.
+        ``start_sample`` (trials,) and ``go_sample`` (trials or fewer,) of the bitcode file; with
+        ``go_rate`` also ``start_time`` (trials,) in s, where it is finer.
     codes
         (trials,) bitcodes; none at all = the trials are matched by their order.
     behavior
@@ -291,8 +332,9 @@ def ephys_trials(
             place=f"trial {int(falls[0]) + 2} of the recording",
             found=f"{int(start[falls[0] + 1])} after {int(start[falls[0]])} samples",
         )
+    kept = np.ones(len(start), dtype=np.bool_)
     if len(codes):
-        trial = match_trials(codes, behavior, trial_numbers)
+        trial, kept = _by_code(codes, behavior, trial_numbers, decoded=go_rate is not None)
     elif not may_lack_codes:
         raise AlignmentError(
             "the recording has trial starts but no bitcodes, which this rig must have",
@@ -302,8 +344,10 @@ def ephys_trials(
     else:
         trial = one_to_one(len(start), behavior)
     if go_rate is not None:
-        raw = np.asarray(arrays["start_sample"], dtype=np.int64)
-        return EphysTrials(trial, start, go_from_behavior(raw, trial, behavior, go_rate))
+        time = arrays.get("start_time")
+        raw = (start + margin_samples if time is None else time * go_rate)[kept]
+        go = go_from_behavior(raw, trial, behavior, go_rate)
+        return EphysTrials(trial, start[kept], go, np.flatnonzero(~kept) + 1)
     go = place_go_cues(np.asarray(arrays["go_sample"], dtype=np.int64), trial, behavior)
     return EphysTrials(trial, start, go)
 

@@ -22,7 +22,7 @@ from maplake.ingest.sources import EPHYS, Source
 from maplake.ingest.state import SourceState
 from maplake.ingest.work import Work
 from maplake.layout import spike_store
-from maplake.readers.base import Records, SortingContext
+from maplake.readers.base import Records, Skipped, SortingContext
 from maplake.readers.foraging_events import foraging_events
 from maplake.tables import get
 from maplake.writers import spikes
@@ -121,6 +121,10 @@ def read(
     )
     sorting = _read(source, "sorting", context)
     data = _assemble(source, partition, recording, sorting, trials)
+    bitcodes.skipped += [
+        Skipped("recorded trial", str(number), "its code is that of no trial")
+        for number in trials.dropped.tolist()
+    ]
     found = bitcodes.info.get("foraging")
     if found:
         events = foraging_events(found, trials.trial)

@@ -17,6 +17,7 @@ from maplake.errors import MaplakeError
 from maplake.ingest import find_behavior, find_ephys, find_histology, find_nidq, find_tracking
 from maplake.ingest.decide import Wanted, decide
 from maplake.ingest.numbers import SessionNumbers
+from maplake.ingest.rivals import SAME_START_S, settle
 from maplake.ingest.session import (
     FAILED,
     IN,
@@ -35,9 +36,6 @@ from maplake.readers.spikeglx_meta import parse_meta, start_time
 from maplake.tables import get
 
 GONE = "in the lake, but its raw file has gone"
-#: A recording belongs to the session that started within this time of it, s.
-_SAME_START_S = 120.0
-
 
 #: Finders of the kinds whose sources are placed by animal and day; a kind's sources are also
 #: looked for where other kinds need them.
@@ -190,6 +188,8 @@ def _place_others(
                 plan.others.append(Item(source, status, reason))
             else:
                 place.items.append(Item(source, PLANNED))
+    for session in sessions.values():
+        plan.others += settle(session, _recording_start)
 
 
 def _session_of(
@@ -210,13 +210,13 @@ def _session_of(
     if len(candidates) == 1:
         return candidates[0], None
     start = _recording_start(source)
-    near = [c for c in candidates if start and _seconds_apart(c, start) <= _SAME_START_S]
+    near = [c for c in candidates if start and _seconds_apart(c, start) <= SAME_START_S]
     if len(near) == 1:
         return near[0], None
     listed = ", ".join(f"{c.start:%H:%M:%S}" for c in candidates)
     return None, (
         f"{source.h2o} has {len(candidates)} sessions on {source.day} ({listed}) and none, or "
-        f"more than one, started within {_SAME_START_S:.0f} s of the recording ({start})"
+        f"more than one, started within {SAME_START_S:.0f} s of the recording ({start})"
     )
 
 
@@ -227,7 +227,7 @@ def _recording_start(source: Source) -> datetime | None:
     part = source.part("recording")
     if part is None:
         return None
-    start: datetime | None = part.get_reader().read(part.path).info.get("recording_start")
+    start: datetime | None = part.read().info.get("recording_start")
     return start
 
 

@@ -78,8 +78,7 @@ def read(path: Path, sampling_rate: float) -> Records:
     Raises
     ------
     LengthMismatchError
-        If there are not as many codes as starts, more go cues than starts, or not as many
-        corrected trial numbers.
+        If there are not as many codes as starts, or more go cues than starts.
     CorruptFileError
         If the file is damaged, or a start is not finite.
     FileFormatError
@@ -103,7 +102,7 @@ def _records(data: dict[str, Any], sampling_rate: float) -> Records:
     codes_only = "sTrig" not in data
     if not codes_only:
         _check(starts, cues, codes)
-    numbers = _trial_numbers(data.get("trialNum"), len(codes))
+    numbers = _trial_numbers(data.get("trialNum"))
     info: dict[str, Any] = {
         "codes": codes,
         "trial_numbers": numbers,
@@ -169,7 +168,8 @@ def _check(starts: _Array, cues: _Array, codes: list[str]) -> None:
         )
 
 
-def _trial_numbers(value: Any, trials: int) -> list[int] | None:
+def _trial_numbers(value: Any) -> list[int] | None:
+    """Return the correction as it is: whether it fits only matters where the codes do not."""
     if value is None:
         return None
     numbers = matlab.vector(value, "trialNum")
@@ -178,12 +178,6 @@ def _trial_numbers(value: Any, trials: int) -> list[int] | None:
     if not (np.isfinite(numbers) & (numbers == np.round(numbers)) & (numbers >= 1)).all():
         raise CorruptFileError(
             "holds what is no trial number", place="trialNum", expected="whole numbers from 1"
-        )
-    if len(numbers) != trials:
-        raise LengthMismatchError(
-            "the numbers of corrected trial numbers and of codes differ",
-            place="trialNum",
-            found=f"trialNum {len(numbers)}, bitCodeS {trials}",
         )
     return [int(number) for number in numbers]
 

@@ -11,6 +11,7 @@ and ``trial_available_reward`` tells what earlier trials left over at each port.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from maplake.errors import (
@@ -150,14 +150,15 @@ def read(paths: Sequence[Path] | Path, context: BehaviorContext | None = None) -
     Records
         Tables ``experiment.*`` as declared, ``experiment.session`` with username and rig. Times
         of trials in seconds from the first trial's start, of events from their trial's. Skipped:
-        trials without go cue (``bpod trial``, named ``{file}:{number}``), files without trials.
+        trials without go cue (``bpod trial``, named ``{file}:{number}``), files without trials or
+        of another task.
         ``info``: ``bitcodes``, dict of trial to code; ``trial_total``; ``h2o``.
 
     Raises
     ------
     SourceError
-        If a file is missing, unreadable, damaged or of another animal, no file has a usable
-        trial, or the task or setup is unknown.
+        If a file is missing, unreadable, damaged or of another animal, no file is of the task or
+        has a usable trial, or the setup is unknown.
     """
     files = [paths] if isinstance(paths, Path) else sorted(paths, key=lambda path: path.stem)
     if not files:
@@ -190,6 +191,7 @@ class _Builder:
         self.context = context
         self.rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         self.skipped: list[Skipped] = []
+        self.refused: list[UnknownValueError] = []
         self.session: dict[str, Any] = {}
         self.subject = ""
         self.trial = 0
@@ -207,7 +209,13 @@ class _Builder:
         if not bpod.trials:
             self.skipped.append(Skipped("file", path.name, "has no trial"))
             return
-        task = _task(file, bpod)
+        try:
+            task = _task(file, bpod)
+        except UnknownValueError as error:  # rigs run calibrations and other tasks between
+            self.refused.append(error)
+            self.skipped.append(Skipped("file", path.name, str(error)))
+            error.file = str(path)
+            return
         if not self.session:
             self._start(file, bpod, task)
         channels = {_channel(bpod, port): port for port in task.ports}
@@ -337,6 +345,8 @@ class _Builder:
 
     def records(self, path: Path) -> Records:
         """Return everything."""
+        if not self.trial and self.refused:
+            raise self.refused[0]
         if not self.trial:
             reason = self.skipped[-1].reason if self.skipped else "there is none"
             raise FileFormatError("no trial can be used", file=path, found=reason)
@@ -400,7 +410,7 @@ def _probability(bpod: BpodSession, port: str, number: int, trial: BpodTrial) ->
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if np.isfinite(value) else None
+    return float(value) if abs(value) <= sys.float_info.max else None  # NaN is not
 
 
 def _entered(trial: BpodTrial, state: str, ports: Sequence[str]) -> str | None:

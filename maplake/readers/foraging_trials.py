@@ -194,8 +194,11 @@ def _add_motors(session: BpodSession, marks: _Marks) -> None:
 
 def _add_prints(session: BpodSession, marks: _Marks) -> None:
     trials = session.trials
+    block = 1 if marks["Blocknumber:"] else None
     for trial, text in zip(trials, _printed(marks["Blocknumber:"], session), strict=True):
-        trial.block = int(text) if text is not None and text.isdigit() else None
+        # A trial without a number is in the block of the one before, the first in block 1.
+        block = int(text) if text is not None and text.isdigit() else block
+        trial.block = block
     for trial, text in zip(trials, _printed(marks["TrialBitCode:"], session, 1), strict=True):
         trial.bitcode = text
     # The seed stands before the first trial, among what belongs to the session.

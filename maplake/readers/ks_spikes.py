@@ -147,20 +147,15 @@ def count_units(cluster: NDArray[Any]) -> Units:
     return Units(number.astype(np.int64), counts, index)
 
 
-def unit_templates(units: Units, template: NDArray[Any], templates: int) -> NDArray[np.int64]:
-    """Return the template that most spikes of each unit were found with; (units,).
+def unit_templates(units: Units, template: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the template of each unit's first spike; (units,).
 
-    Units that curators merged have spikes of several templates. Of equally frequent ones the
-    first is taken.
+    Units that curators merged have spikes of several templates; as published, the first spike
+    tells which one stands for the unit.
     """
-    key = units.index * np.int64(templates) + template
-    if len(units.number) * templates < _DENSE:
-        counts = np.bincount(key, minlength=len(units.number) * templates)
-        return np.asarray(counts.reshape(len(units.number), templates).argmax(axis=1))
-    pairs, counts = np.unique(key, return_counts=True)
-    order = np.lexsort((pairs, -counts, pairs // templates))
-    _, first = np.unique(pairs[order] // templates, return_index=True)
-    return (pairs[order][first] % templates).astype(np.int64)
+    first = np.empty(len(units.number), dtype=np.intp)
+    first[units.index[::-1]] = np.arange(len(units.index) - 1, -1, -1)  # the last write stays
+    return template[first].astype(np.int64)
 
 
 def check_templates(folder: Path, template: NDArray[Any], templates: int) -> None:

@@ -146,7 +146,7 @@ def _from_templates(
     spikes: Spikes,
     units: Units,
 ) -> Properties:
-    """Return properties from the template that most spikes of a unit were found with.
+    """Return properties from the template of each unit's first spike.
 
     The template is unwhitened and scaled by the unit's mean spike amplitude. Whitened data has
     unit variance, so that the noise of a channel is the norm of its column in the unwhitening
@@ -154,7 +154,7 @@ def _from_templates(
     """
     unwhiten = load_unwhitening(folder, len(channels.map))
     noise = np.sqrt((unwhiten**2).sum(axis=0))
-    template = unit_templates(units, spikes.template, len(templates.data))
+    template = unit_templates(units, spikes.template)
     scale = np.bincount(units.index, weights=spikes.amplitude) / units.spike_count
     peak = peaks[template]
     uv = np.broadcast_to(context.uv_per_bit, channels.recorded)[channels.map]

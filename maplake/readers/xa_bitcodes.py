@@ -74,10 +74,11 @@ def read(path: Path, sampling_rate: float) -> Records:
     Returns
     -------
     Records
-        Arrays ``start_sample`` int64 (trials,), ``go_sample`` int64 (trials,), all -1: these
-        files do not tell the go cues. ``info``: ``codes``, 10 bits per trial, first bit first,
-        empty where there are no edges of bits (trials then match one to one on the rig
-        ``RRig-MTL``); ``codes_missing``, bool; ``go_from_behavior`` True; ``trial_numbers`` None.
+        Arrays ``start_sample`` int64 (trials,), ``start_time`` float64 (trials,) in s,
+        ``go_sample`` int64 (trials,), all -1: these files do not tell the go cues. ``info``:
+        ``codes``, 10 bits per trial, first bit first, empty where there are no edges of bits
+        (trials then match one to one on the rig ``RRig-MTL``); ``codes_missing``, bool;
+        ``go_from_behavior`` True; ``trial_numbers`` None.
 
     Raises
     ------
@@ -102,6 +103,7 @@ def read(path: Path, sampling_rate: float) -> Records:
     return Records(
         arrays={
             "start_sample": np.rint(starts * sampling_rate).astype(np.int64),
+            "start_time": starts,
             "go_sample": np.full(len(starts), -1, dtype=np.int64),
         },
         skipped=[Skipped("edges", str(strays), reason)] if strays else [],

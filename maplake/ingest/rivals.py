@@ -1,0 +1,133 @@
+"""Several folders of one probe and session: raw and CatGT's copy, or two layouts; one is taken."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from maplake.errors import AmbiguousSourceError, MaplakeError
+from maplake.ingest.session import IN, PLANNED, SKIPPED, WAITING, Item, SessionPlan
+from maplake.ingest.sources import EPHYS, LFP, NIDQ, Source
+
+__all__ = ["SAME_START_S", "settle"]
+
+#: A recording belongs to the session that started within this time of it, s.
+SAME_START_S = 120.0
+_KINDS = (EPHYS, LFP, NIDQ)  # what lies beside a probe's sorting is told by it
+_BY_DATE = re.compile(r"\d{4}-?\d{2}-?\d{2}"), re.compile(r"catgt_\d{8}_g0")
+
+_Start = Callable[[Source], datetime | None]
+
+
+def settle(session: SessionPlan, start_of: _Start) -> list[Item]:
+    """Leave one source for each probe and kind in a session's plan; return the others.
+
+    What is in the lake stays; then what is complete goes before what is not, what began with the
+    session before what did not, the roots' order, and folders named by the date, by CatGT and the
+    date, by animal and date, in this order. Of what is still equal neither is taken: that fails.
+    Several folders named by animal and date that all began at another time wait.
+
+    Parameters
+    ----------
+    session
+        The plan; its items are changed.
+    start_of
+        Tells when a recording began.
+    """
+    groups: dict[tuple[str, int | None], list[Source]] = defaultdict(list)
+    for item in session.items:
+        if item.source.kind in _KINDS:
+            groups[item.source.kind, item.source.insertion_number].append(item.source)
+    lost: list[Item] = []
+    sorted_in: list[str] = []
+    for kind in _KINDS:
+        for key in [key for key in groups if key[0] == kind]:
+            rivals = groups[key]
+            if len(rivals) > 1 and all(_is_other(s, session, start_of) for s in rivals):
+                lost += _leave(session, rivals)
+                continue
+            best = _best(rivals, session, start_of, sorted_in)
+            if kind == EPHYS:
+                sorted_in.append(best.name)
+            if len(rivals) > 1:
+                lost += _take(session, rivals, best)
+    return lost
+
+
+def _is_other(source: Source, session: SessionPlan, start_of: _Start) -> bool:
+    """Tell whether a folder that is named by animal and date is of another time of the day."""
+    state = session.state.get(source.key)
+    known = state is not None and state.status == IN
+    return not known and _layout(source) == len(_BY_DATE) and _is_far(source, session, start_of)
+
+
+def _leave(session: SessionPlan, rivals: Sequence[Source]) -> list[Item]:
+    keys = {source.key for source in rivals}
+    session.items = [item for item in session.items if item.source.key not in keys]
+    reason = f"none of that day's recordings began within {SAME_START_S:.0f} s of the session"
+    return [Item(source, WAITING, reason) for source in rivals]
+
+
+def _best(
+    sources: Sequence[Source], session: SessionPlan, start_of: _Start, sorted_in: Sequence[str]
+) -> Source:
+    if len(sources) == 1:
+        return sources[0]
+    roots = list(dict.fromkeys(map(_root, sources)))
+
+    def rank(source: Source) -> tuple[int, ...]:
+        state = session.state.get(source.key)
+        beside = any(
+            name == source.name or name.startswith(source.name + "/") for name in sorted_in
+        )
+        return (
+            int(state is None or state.status != IN),
+            int(source.problem is not None or source.waits_for is not None),
+            int(not beside),
+            int(_is_far(source, session, start_of)),
+            roots.index(_root(source)),
+            _layout(source),
+        )
+
+    ranks = [rank(source) for source in sources]
+    first = [source for source, its in zip(sources, ranks, strict=True) if its == min(ranks)]
+    if len(first) == 1 or min(ranks)[1]:
+        return first[0]
+    problem = AmbiguousSourceError(
+        "more than one folder for one probe of one session",
+        file=first[0].path,
+        found=", ".join(source.name for source in first),
+        expected="one",
+        hint="Move the ones that should not be read out of the root.",
+    )
+    return replace(first[0], problem=problem)
+
+
+def _take(session: SessionPlan, rivals: Sequence[Source], best: Source) -> list[Item]:
+    keys = {source.key for source in rivals}
+    session.items = [item for item in session.items if item.source.key not in keys]
+    session.items.append(Item(best, PLANNED))
+    reason = f"the same probe and session is at {best.path}, which goes first"
+    return [Item(source, SKIPPED, reason) for source in rivals if source.key != best.key]
+
+
+def _root(source: Source) -> Path:
+    return source.path.parents[2]  # {root}/{h2o}/{session}/ and a probe's folder or a file
+
+
+def _layout(source: Source) -> int:
+    folder = Path(source.name).parts[1]
+    return next((n for n, form in enumerate(_BY_DATE) if form.fullmatch(folder)), len(_BY_DATE))
+
+
+def _is_far(source: Source, session: SessionPlan, start_of: _Start) -> bool:
+    """Tell whether a recording, where it says so, did not begin with the session."""
+    try:
+        start = start_of(source)
+    except MaplakeError:
+        return True
+    return start is not None and abs((session.start - start).total_seconds()) > SAME_START_S
