@@ -116,4 +116,5 @@ def _weights(kernel: str, width: float, bin: float) -> Floats:  # noqa: A002
         "exponential": np.exp(-np.maximum(lag, 0) / width) * (lag >= 0),
         "boxcar": np.ones(len(lag)),
     }[kernel]
-    return weights / weights.sum()
+    scaled: Floats = weights / weights.sum()
+    return scaled
