@@ -12,7 +12,7 @@ from labs import ingest, lake_root, reasons, sql, statuses
 
 from maplake.errors import AlignmentError, UnknownValueError
 from maplake.ingest.align import BehaviorTrials, ephys_trials
-from maplake.readers import foraging, xa_bitcodes
+from maplake.readers import bpod, foraging, xa_bitcodes
 from maplake.simulate import lab
 from maplake.simulate.foraging import ForagingOptions, simulate_foraging
 
@@ -110,6 +110,34 @@ def test_several_folders_of_another_time_of_that_day_wait(one):
     report = ingest(found)
     assert len(ephys_names(report, "waiting")) == 2
     assert ("behavior", "in") in {(s.kind, s.status) for s in report.sources}
+
+
+def test_a_recording_goes_to_the_session_that_began_with_it_by_its_own_clock(one, monkeypatch):
+    found, session, _, day = one
+    path = next(found.directory.glob("behavior/**/*.mat"))
+    other = path.with_name(path.name.replace("_101423", "_101600"))
+    shutil.copy(path, other)
+    began = {path: session.start - timedelta(hours=2), other: session.start}
+    monkeypatch.setattr(bpod, "start_of", began.__getitem__)
+    report = ingest(found)
+    assert ephys_names(report, "in") == [f"{session.animal.h2o}/{day.name}/1"]
+    numbers = sql(lake_root(found), "SELECT DISTINCT session FROM ephys.ephys_trial")
+    assert numbers["session"].to_list() == [2]
+
+
+@pytest.mark.parametrize("time", ["101423", "101500"])
+def test_sheets_name_the_time_of_the_behavior_file_or_of_its_session(one, time):
+    found, *_ = one
+    sheet = found.directory / "insertions.csv"
+    head, *rows = sheet.read_text(encoding="utf-8").splitlines()
+    place = head.split(",").index("behaviour_time")
+    cells = [row.split(",") for row in rows]
+    for row in cells:
+        row[place] = time
+    lines = [head, *(",".join(row) for row in cells)]
+    sheet.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    report = ingest(found)
+    assert sql(lake_root(found), "FROM ephys.insertion_location").height == 1, report
 
 
 def behavior(codes, go=0.5):

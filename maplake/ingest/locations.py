@@ -6,7 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class _Place:
 class _Session:
     session: int
     start: datetime
+    named: datetime  # by the name of its behavior file
     insertions: frozenset[int]
     behavior: str
 
@@ -201,7 +202,8 @@ def _sessions(layout: Layout) -> dict[int, list[_Session]]:
             probes = frozenset(s.insertion_number or 0 for s in inside if s.kind == EPHYS)
             start = starts.get((state.subject_id, state.session))
             if start is not None:
-                found_session = _Session(state.session, start, probes, state.fingerprint)
+                named = datetime.fromisoformat(state.start) if state.start else start
+                found_session = _Session(state.session, start, named, probes, state.fingerprint)
                 sessions[state.subject_id].append(found_session)
     return sessions
 
@@ -217,7 +219,8 @@ def _place(
         return None, f"{h2o} is animal {subject}, not {row.subject_id}"
     day = [s for s in sessions.get(subject, []) if s.start.date() == row.session_date]
     if row.behaviour_time is not None:
-        day = [s for s in day if s.start.time().replace(microsecond=0) == row.behaviour_time]
+        named = [s for s in day if _clock(s.named) == row.behaviour_time]
+        day = named or [s for s in day if _clock(s.start) == row.behaviour_time]
     if len(day) != 1:
         when = f"{row.session_date}" + (f" {row.behaviour_time}" if row.behaviour_time else "")
         many = f"{len(day)} sessions; give behaviour_time (HHMMSS)" if day else "no session"
@@ -230,6 +233,10 @@ def _place(
             f"{row.insertion_number} in the lake (it has: {known})"
         )
     return _Place(subject, session.session, row.insertion_number, session.behavior), ""
+
+
+def _clock(moment: datetime) -> time:
+    return moment.time().replace(microsecond=0)
 
 
 def _load_session(

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +18,7 @@ from maplake.errors import MaplakeError
 from maplake.ingest import find_behavior, find_ephys, find_histology, find_nidq, find_tracking
 from maplake.ingest.decide import Wanted, decide
 from maplake.ingest.numbers import SessionNumbers
-from maplake.ingest.rivals import SAME_START_S, settle
+from maplake.ingest.rivals import settle
 from maplake.ingest.session import (
     FAILED,
     IN,
@@ -30,6 +31,7 @@ from maplake.ingest.session import (
     State,
 )
 from maplake.ingest.sources import BEHAVIOR, CCF, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING, Source
+from maplake.ingest.starts import SAME_START_S, Starts
 from maplake.ingest.state import read_state, state_name
 from maplake.layout import LAKE_NAME, Layout, table_file
 from maplake.readers.spikeglx_meta import parse_meta, start_time
@@ -102,7 +104,7 @@ def make_plan(
         _place_behavior(plan, sessions, source, subjects, numbers, states)
     plan.others += [Item(source, SKIPPED, reason) for source, reason in behavior.skipped]
     _place_known(sessions, states)
-    _place_others(plan, sessions, config, kinds)
+    _place_others(plan, sessions, config, kinds, Starts(layout))
     plan.sessions = sorted(sessions.values(), key=lambda s: (s.subject_id, s.session))
     if not kinds or HISTOLOGY in kinds:
         find_histology.place(config, plan.sessions)
@@ -166,7 +168,11 @@ def _place_known(sessions: dict[str, SessionPlan], states: Mapping[str, State]) 
 
 
 def _place_others(
-    plan: Plan, sessions: Mapping[str, SessionPlan], config: Config, kinds: Sequence[str]
+    plan: Plan,
+    sessions: Mapping[str, SessionPlan],
+    config: Config,
+    kinds: Sequence[str],
+    starts: Starts,
 ) -> None:
     """Add the sources that belong to a behavior session to its plan."""
     by_day: dict[tuple[str, date], list[SessionPlan]] = defaultdict(list)
@@ -179,7 +185,9 @@ def _place_others(
         plan.others += [Item(source, SKIPPED, reason) for source, reason in found.skipped]
         for source in found.sources:
             try:
-                place, reason = _session_of(source, by_day.get((source.h2o, source.day), []))
+                place, reason = _session_of(
+                    source, by_day.get((source.h2o, source.day), []), starts
+                )
             except MaplakeError as error:  # of the file that tells when the recording began
                 plan.others.append(Item(source, FAILED, str(error)))
                 continue
@@ -189,11 +197,11 @@ def _place_others(
             else:
                 place.items.append(Item(source, PLANNED))
     for session in sessions.values():
-        plan.others += settle(session, _recording_start)
+        plan.others += settle(session, partial(_is_far, session=session, starts=starts))
 
 
 def _session_of(
-    source: Source, candidates: Sequence[SessionPlan]
+    source: Source, candidates: Sequence[SessionPlan], starts: Starts
 ) -> tuple[SessionPlan | None, str | None]:
     """Return the session of a day that a recording belongs to, or why there is none."""
     if source.problem is not None and not source.h2o:
@@ -210,10 +218,11 @@ def _session_of(
     if len(candidates) == 1:
         return candidates[0], None
     start = _recording_start(source)
-    near = [c for c in candidates if start and _seconds_apart(c, start) <= SAME_START_S]
-    if len(near) == 1:
-        return near[0], None
-    listed = ", ".join(f"{c.start:%H:%M:%S}" for c in candidates)
+    fits = [starts.fits(c, start) for c in candidates] if start else []
+    for one in zip(*fits, strict=True):  # by behavior's own clock, else by the names of its files
+        if sum(one) == 1:
+            return candidates[one.index(True)], None
+    listed = ", ".join(f"{starts.of(c)[0]:%H:%M:%S}" for c in candidates)
     return None, (
         f"{source.h2o} has {len(candidates)} sessions on {source.day} ({listed}) and none, or "
         f"more than one, started within {SAME_START_S:.0f} s of the recording ({start})"
@@ -231,8 +240,13 @@ def _recording_start(source: Source) -> datetime | None:
     return start
 
 
-def _seconds_apart(session: SessionPlan, start: datetime) -> float:
-    return abs((session.start - start).total_seconds())
+def _is_far(source: Source, session: SessionPlan, starts: Starts) -> bool:
+    """Tell whether a recording, where it says when it began, did not begin with the session."""
+    try:
+        start = _recording_start(source)
+    except MaplakeError:
+        return True
+    return start is not None and not any(starts.fits(session, start))
 
 
 def settings_of(config: Config) -> dict[str, str]:

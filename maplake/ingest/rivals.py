@@ -6,24 +6,22 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
-from maplake.errors import AmbiguousSourceError, MaplakeError
+from maplake.errors import AmbiguousSourceError
 from maplake.ingest.session import IN, PLANNED, SKIPPED, WAITING, Item, SessionPlan
 from maplake.ingest.sources import EPHYS, LFP, NIDQ, Source
+from maplake.ingest.starts import SAME_START_S
 
-__all__ = ["SAME_START_S", "settle"]
+__all__ = ["settle"]
 
-#: A recording belongs to the session that started within this time of it, s.
-SAME_START_S = 120.0
 _KINDS = (EPHYS, LFP, NIDQ)  # what lies beside a probe's sorting is told by it
 _BY_DATE = re.compile(r"\d{4}-?\d{2}-?\d{2}"), re.compile(r"catgt_\d{8}_g0")
 
-_Start = Callable[[Source], datetime | None]
+_Test = Callable[[Source], bool]
 
 
-def settle(session: SessionPlan, start_of: _Start) -> list[Item]:
+def settle(session: SessionPlan, is_far: _Test) -> list[Item]:
     """Leave one source for each probe and kind in a session's plan; return the others.
 
     What is in the lake stays; then what is complete goes before what is not, what began with the
@@ -35,8 +33,8 @@ def settle(session: SessionPlan, start_of: _Start) -> list[Item]:
     ----------
     session
         The plan; its items are changed.
-    start_of
-        Tells when a recording began.
+    is_far
+        Tells that a recording did not begin with the session.
     """
     groups: dict[tuple[str, int | None], list[Source]] = defaultdict(list)
     for item in session.items:
@@ -47,10 +45,10 @@ def settle(session: SessionPlan, start_of: _Start) -> list[Item]:
     for kind in _KINDS:
         for key in [key for key in groups if key[0] == kind]:
             rivals = groups[key]
-            if len(rivals) > 1 and all(_is_other(s, session, start_of) for s in rivals):
+            if len(rivals) > 1 and all(_is_other(s, session, is_far) for s in rivals):
                 lost += _leave(session, rivals)
                 continue
-            best = _best(rivals, session, start_of, sorted_in)
+            best = _best(rivals, session, is_far, sorted_in)
             if kind == EPHYS:
                 sorted_in.append(best.name)
             if len(rivals) > 1:
@@ -58,11 +56,11 @@ def settle(session: SessionPlan, start_of: _Start) -> list[Item]:
     return lost
 
 
-def _is_other(source: Source, session: SessionPlan, start_of: _Start) -> bool:
+def _is_other(source: Source, session: SessionPlan, is_far: _Test) -> bool:
     """Tell whether a folder that is named by animal and date is of another time of the day."""
     state = session.state.get(source.key)
     known = state is not None and state.status == IN
-    return not known and _layout(source) == len(_BY_DATE) and _is_far(source, session, start_of)
+    return not known and _layout(source) == len(_BY_DATE) and is_far(source)
 
 
 def _leave(session: SessionPlan, rivals: Sequence[Source]) -> list[Item]:
@@ -73,7 +71,7 @@ def _leave(session: SessionPlan, rivals: Sequence[Source]) -> list[Item]:
 
 
 def _best(
-    sources: Sequence[Source], session: SessionPlan, start_of: _Start, sorted_in: Sequence[str]
+    sources: Sequence[Source], session: SessionPlan, is_far: _Test, sorted_in: Sequence[str]
 ) -> Source:
     if len(sources) == 1:
         return sources[0]
@@ -88,7 +86,7 @@ def _best(
             int(state is None or state.status != IN),
             int(source.problem is not None or source.waits_for is not None),
             int(not beside),
-            int(_is_far(source, session, start_of)),
+            int(is_far(source)),
             roots.index(_root(source)),
             _layout(source),
         )
@@ -122,12 +120,3 @@ def _root(source: Source) -> Path:
 def _layout(source: Source) -> int:
     folder = Path(source.name).parts[1]
     return next((n for n, form in enumerate(_BY_DATE) if form.fullmatch(folder)), len(_BY_DATE))
-
-
-def _is_far(source: Source, session: SessionPlan, start_of: _Start) -> bool:
-    """Tell whether a recording, where it says so, did not begin with the session."""
-    try:
-        start = start_of(source)
-    except MaplakeError:
-        return True
-    return start is not None and abs((session.start - start).total_seconds()) > SAME_START_S

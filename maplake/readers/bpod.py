@@ -18,7 +18,15 @@ from maplake.errors import FileFormatError, LengthMismatchError
 from maplake.readers import matlab
 from maplake.readers.base import Identity
 
-__all__ = ["Session", "find", "identify", "is_multi_target_licking", "load", "session"]
+__all__ = [
+    "Session",
+    "find",
+    "identify",
+    "is_multi_target_licking",
+    "load",
+    "session",
+    "start_of",
+]
 
 _Array = np.ndarray[Any, Any]
 
@@ -180,6 +188,18 @@ def session(data: dict[str, Any]) -> Session:
     )
 
 
+def start_of(path: Path) -> datetime:
+    """Return when a session began, reading no more of its file.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read or does not say so.
+    """
+    only = ("SessionData", "Info", "SessionDate", "SessionStartTime_UTC")
+    return _session_start(matlab.load(path, only=only).get("SessionData"))
+
+
 def _field(data: Any, *names: str) -> Any:
     for depth, name in enumerate(names, start=1):
         if not isinstance(data, dict) or name not in data:
@@ -207,7 +227,7 @@ def _check_lengths(lengths: dict[str, int]) -> None:
         raise FileFormatError("the session has no trial")
 
 
-def _session_start(data: dict[str, Any]) -> datetime:
+def _session_start(data: Any) -> datetime:
     """Combine date and time, whatever the language and clock settings of this machine."""
     day = matlab.text(_field(data, "Info", "SessionDate"), "Info.SessionDate")
     clock = matlab.text(_field(data, "Info", "SessionStartTime_UTC"), "Info.SessionStartTime_UTC")
