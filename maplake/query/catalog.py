@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from maplake.errors import LakeError, LakeReadOnlyError
 from maplake.layout import Layout
 from maplake.query.conditions import check_align_types, check_conditions
+from maplake.query.own_conditions import check_conflicts
 from maplake.query.sqltext import literal
 from maplake.query.views import AlignRow, statements
 
@@ -111,6 +112,7 @@ def build(
     """
     conditions, align_types = dict(conditions or {}), dict(align_types or {})
     check_conditions(conditions)
+    check_conflicts(root, conditions)
     check_align_types(align_types)
     made = statements(root, conditions, align_types)
     settings = Settings(str(root.resolve()), _hash(made), conditions, align_types)

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from maplake.errors import IntegrityError, LakeNotFoundError, LakeVersionError
 from maplake.layout import FORMAT_VERSION, Layout
-from maplake.query.activity import Psth, Rasters, frame, psth
+from maplake.query.activity import Psth, psth
+from maplake.query.aligned import Aligned, frame
+from maplake.query.analysis import Analyses
 from maplake.query.connection import Connection, connect
 from maplake.query.frames import scan
 from maplake.query.known import table_of
 from maplake.query.overview import as_html, as_text, overview
+from maplake.query.own_conditions import Conditions
 from maplake.query.spikes import Spikes, open_spikes
 from maplake.query.sqltext import full_identifier
 
@@ -42,7 +45,7 @@ def find_root(path: Path) -> Path:
     )
 
 
-class Lake:
+class Lake(Analyses):
     """A lake, open for reading.
 
     Made by :func:`maplake.open`. Queries of one Lake run one at a time; other threads take a
@@ -65,7 +68,8 @@ class Lake:
         _check_version(root)
         self.root = root
         self._con = Connection(root)
-        self._rasters = Rasters(root, self._con)
+        self._aligned = Aligned(root, self._con)
+        self.conditions = Conditions(root, self.table)
 
     def sql(
         self, query: str, params: Sequence[Any] | dict[str, Any] | None = None
@@ -208,9 +212,11 @@ class Lake:
         bin, start, stop
             Width of the bins and window around the event (s).
         event
-            A trial event (the trial's own spikes) or an align type (neighbouring trials, too).
+            A trial event, ``left lick``, ``right lick``, ``middle lick``, ``lick`` for any, or
+            ``photostim`` (the trial's own spikes); or an align type (neighbouring trials, too).
         occurrence
-            ``last`` or ``first``, where an event happens several times in a trial.
+            Where an event happens several times in a trial: ``last``, ``first``, or
+            ``after go``, the first one from the go cue on.
         all_units
             Whether to keep units of quality ``all``.
 
@@ -241,8 +247,8 @@ class Lake:
             "all_units": all_units,
         }
         if isinstance(condition, str):
-            return psth(self._con, keys, condition, options)
-        return {name: psth(self._con, keys, name, options) for name in condition}
+            return psth(self._aligned, keys, condition, options)
+        return {name: psth(self._aligned, keys, name, options) for name in condition}
 
     def raster(
         self,
@@ -284,7 +290,7 @@ class Lake:
             "event": event,
             "occurrence": occurrence,
         }
-        return self._rasters.raster(keys, condition, options)
+        return self._aligned.raster(keys, condition, options)
 
     def close(self) -> None:
         """Close the connection."""

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from maplake.layout import Layout, relative_glob
+from maplake.query import own_conditions
 from maplake.query.known import schemas_of, tables_of
 from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal, sql_type
 from maplake.tables import Column, Store, Table, get
@@ -48,10 +49,15 @@ def statements(
         The lab's own alignments by name: event, trial offset, time offset (s), start and end of
         the window (s).
     """
+    own = own_conditions.beside(root, conditions)
     extra: dict[str, list[Sequence[object]]] = {
-        "psth.trial_condition": [(name, text, None, None) for name, text in conditions.items()],
+        "psth.trial_condition": [
+            *((name, text, None, None) for name, text in conditions.items()),
+            *((name, c.predicate, c.description, None) for name, c in own.items()),
+        ],
         "psth.align_type": [(name, *row) for name, row in align_types.items()],
     }
+    predicates = {**conditions, **{name: c.predicate for name, c in own.items()}}
     tables = tables_of(root)
     return [
         *(f"CREATE SCHEMA IF NOT EXISTS {identifier(s)}" for s in schemas_of(tables)),
@@ -63,7 +69,7 @@ def statements(
         ),
         source_view(root),
         *chain.from_iterable(script(name) for name in _BEFORE_CONDITIONS),
-        trial_set(_predicates(conditions)),
+        trial_set(_predicates(predicates)),
         f"CREATE MACRO psth.event_types() AS {literal(ALIGN_EVENTS)}",
         *chain.from_iterable(script(name) for name in _AFTER_CONDITIONS),
         *chain.from_iterable(comments(t) for t in tables.values()),

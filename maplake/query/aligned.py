@@ -1,0 +1,191 @@
+"""The aligned trials of a probe, looked up once and kept: what rasters and counts start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from maplake.errors import NotFoundError, QueryError
+from maplake.layout import table_file
+from maplake.query.connection import Connection, Stamp, file_stamp
+from maplake.query.sqltext import glob_escape, identifier, literal
+from maplake.tables import get
+from maplake.tables.ephys import UNIT_KEY
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Tables of a session that decide which trials are aligned to what.
+_TRIAL_TABLES = (
+    "experiment.session_trial",
+    "experiment.behavior_trial",
+    "experiment.photostim_event",
+    "experiment.photostim_location",
+    "experiment.trial_event",
+    "experiment.action_event",
+    "experiment.water_port_choice",
+    "ephys.ephys_trial",
+    "ephys.good_trial",
+    "ephys.probe_insertion",
+    "ephys.unit",
+)
+_INSERTION = UNIT_KEY[:3]
+_CACHED = 32
+
+#: Time of a spike (s from the event), of a row of spikes ``s`` and one of aligned trials ``a``.
+TIME = "(s.spike_sample - a.origin_sample) / a.sampling_rate"
+
+
+def where(keys: Mapping[str, Any]) -> str:
+    """Return an SQL condition: columns equal to values, those without a value left out."""
+    parts = [f"{identifier(k)} = {literal(v)}" for k, v in keys.items() if v is not None]
+    return " AND ".join(parts) or "true"
+
+
+def frame(con: Connection, query: str) -> pl.DataFrame:
+    """Run a query; an error while it runs is a :class:`QueryError`, too."""
+    import duckdb
+
+    try:
+        return cast("pl.DataFrame", con.sql(query).pl())
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+
+
+def place(keys: Mapping[str, Any]) -> str:
+    """Return a key as text for messages."""
+    return ", ".join(f"{name} {value}" for name, value in keys.items() if value is not None)
+
+
+class Aligned:
+    """Trials and units of single probes as temporary tables of a connection.
+
+    They are made anew when one of the files that they come from changes; a question about a unit
+    then costs one look into one file.
+    """
+
+    def __init__(self, root: Path, con: Connection) -> None:
+        self.con = con
+        self.root = root
+        self._kept: dict[tuple[object, ...], str] = {}
+        self._made = 0
+
+    def trials(self, keys: Mapping[str, Any], condition: str, options: Mapping[str, Any]) -> str:
+        """Return the table of a condition's trials around an event.
+
+        Its columns: trial; spike_trial, which spikes may fall into the window; origin_sample and
+        sampling_rate. ``options`` has event, occurrence, start and stop.
+        """
+        chosen = [options[name] for name in ("event", "occurrence", "start", "stop")]
+        arguments = ", ".join(literal(value) for value in (condition, *chosen))
+        return self._keep(
+            "trials",
+            keys,
+            (condition, *chosen),
+            lambda: (
+                "SELECT trial, spike_trial, origin_sample, sampling_rate "
+                f"FROM psth.aligned_trial({arguments}) WHERE {where(_part(keys))} "
+                "ORDER BY trial, spike_trial"
+            ),
+        )
+
+    def units(self, keys: Mapping[str, Any]) -> str:
+        """Return the table of the probe's units: clustering_method, unit, unit_quality."""
+        return self._keep(
+            "units",
+            keys,
+            (),
+            lambda: (
+                "SELECT clustering_method, unit, unit_quality FROM ephys.unit "
+                f"WHERE {where(_part(keys))} ORDER BY clustering_method, unit"
+            ),
+        )
+
+    def spikes(self, keys: Mapping[str, Any]) -> str:
+        """Return the SQL function that reads the probe's spikes; without any, an empty query."""
+        path = self.root / table_file(get("ephys.spike"), _part(keys))
+        if not path.exists():
+            return (
+                "(SELECT NULL::VARCHAR AS clustering_method, NULL::INTEGER AS unit, "
+                "NULL::INTEGER AS trial, NULL::BIGINT AS spike_sample WHERE false)"
+            )
+        file = glob_escape(path.resolve().as_posix())
+        return f"read_parquet({literal(file)}, hive_partitioning = false)"
+
+    def method(self, keys: Mapping[str, Any]) -> str:
+        """Return the clustering method of one unit.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such unit, or several clusterings have it.
+        """
+        wanted = {k: keys[k] for k in ("unit", "clustering_method")}
+        found = frame(
+            self.con,
+            f"SELECT DISTINCT clustering_method FROM temp.main.{self.units(keys)} "
+            f"WHERE {where(wanted)} ORDER BY ALL",
+        )["clustering_method"].to_list()
+        if not found:
+            raise NotFoundError("there is no such unit", place=place(keys))
+        if len(found) > 1:
+            raise NotFoundError(
+                "there are several clusterings",
+                place=place(keys),
+                found=", ".join(found),
+                hint="Give clustering_method.",
+            )
+        return str(found[0])
+
+    def raster(
+        self, keys: Mapping[str, Any], condition: str, options: Mapping[str, Any]
+    ) -> pl.DataFrame:
+        """Return trial and spike_time (s from the event) of one unit, in that order."""
+        method = self.method(keys)
+        return frame(
+            self.con,
+            f"SELECT a.trial, {TIME} AS spike_time FROM {self.spikes(keys)} AS s "
+            f"JOIN temp.main.{self.trials(keys, condition, options)} AS a "
+            "ON coalesce(s.trial, 0) = a.spike_trial "
+            f"WHERE s.unit = {literal(int(keys['unit']))} "
+            f"AND s.clustering_method = {literal(method)} "
+            f"AND {TIME} BETWEEN {literal(options['start'])} AND {literal(options['stop'])} "
+            "ORDER BY a.trial, spike_time",
+        )
+
+    def _keep(
+        self,
+        what: str,
+        keys: Mapping[str, Any],
+        extra: tuple[object, ...],
+        query: Callable[[], str],
+    ) -> str:
+        """Return the name of the temporary table with a query's result, made anew if outdated."""
+        import duckdb
+
+        con = self.con.get()
+        name = (what, *_part(keys).values(), *extra, *self._stamps(keys))
+        if name not in self._kept:
+            self._made += 1
+            table = f"maplake_{what}_{self._made}"
+            try:
+                con.execute(f"CREATE TEMP TABLE {table} AS {query()}")
+            except duckdb.Error as error:
+                raise QueryError(str(error)) from error
+            self._kept[name] = table
+            self._forget()
+        return self._kept[name]
+
+    def _stamps(self, keys: Mapping[str, Any]) -> list[Stamp | None]:
+        files = [self.root / table_file(get(name), keys) for name in _TRIAL_TABLES]
+        return [self.con.stamp, *(file_stamp(file) for file in files)]
+
+    def _forget(self) -> None:
+        while len(self._kept) > _CACHED:
+            table = self._kept.pop(next(iter(self._kept)))
+            self.con.get().execute(f"DROP TABLE temp.main.{table}")
+
+
+def _part(keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: keys[name] for name in _INSERTION}

@@ -1,0 +1,53 @@
+"""Which side of the brain probes are in, and which side of a trial that makes contra or ipsi."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from maplake.errors import NotFoundError, QueryError
+from maplake.query.aligned import frame, place, where
+from maplake.query.connection import Connection
+
+_OTHER = {"left": "right", "right": "left"}
+
+
+def hemisphere(con: Connection, keys: Mapping[str, Any]) -> str:
+    """Return the side of a probe, or of all probes of a session.
+
+    Returns
+    -------
+    ``left`` or ``right``, from the sign of ``ml_location`` (positive is right).
+
+    Raises
+    ------
+    NotFoundError
+        If there is no insertion location.
+    QueryError
+        If probes are on both sides, or on the midline.
+    """
+    found = frame(
+        con, f"SELECT DISTINCT ml_location FROM ephys.insertion_location WHERE {where(keys)}"
+    )["ml_location"].to_list()
+    if not found:
+        raise NotFoundError(
+            "there is no insertion location",
+            place=place(keys),
+            hint="Sides come from the sheet of insertion locations: "
+            "`maplake load-insertion-locations`.",
+        )
+    sides = {"right" if ml > 0 else "left" if ml < 0 else "midline" for ml in found}
+    if len(sides) > 1:
+        raise QueryError(
+            "the probes are in both hemispheres",
+            place=place(keys),
+            hint="Name one with insertion_number.",
+        )
+    if sides == {"midline"}:
+        raise QueryError("the probe is on the midline: ml_location is 0", place=place(keys))
+    return sides.pop()
+
+
+def contra_ipsi(side: str) -> tuple[str, str]:
+    """Return the instructed sides that are contra- and ipsilateral to a hemisphere."""
+    return _OTHER[side], side

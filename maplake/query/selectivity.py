@@ -1,0 +1,214 @@
+"""Selectivity for contra- or ipsilateral trials, period by period."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maplake.errors import QueryError
+from maplake.query.aligned import Aligned, frame, where
+from maplake.query.hemisphere import hemisphere
+from maplake.query.numbers import Floats
+from maplake.query.sqltext import identifier, literal
+from maplake.tables import get
+from maplake.tables.ephys import UNIT_KEY
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from maplake.query.lake import Lake
+
+ALPHA = 0.05
+#: Length of the delay in the trials that are compared (s), to the resolution of the rigs' files.
+DELAY_S = 1.2
+_RESOLUTION_S = 5e-5
+_INSERTION = UNIT_KEY[:3]
+
+
+def period_selectivity(
+    lake: Lake, subject_id: int, session: int, insertion_number: int
+) -> pl.DataFrame:
+    """Return ``psth.period_selectivity`` of one insertion, as :meth:`Lake.selectivity` does."""
+    return lake.selectivity(subject_id, session, insertion_number)
+
+
+def selectivity(
+    aligned: Aligned, keys: Mapping[str, Any], options: Mapping[str, Any]
+) -> pl.DataFrame:
+    """Test all units of a session or a probe; see :meth:`Lake.selectivity`."""
+    import polars as pl
+
+    insertions = frame(
+        aligned.con,
+        "SELECT DISTINCT insertion_number FROM ephys.insertion_location "
+        f"WHERE {where({k: keys[k] for k in _INSERTION})} ORDER BY ALL",
+    )["insertion_number"].to_list()
+    if not insertions:
+        hemisphere(aligned.con, {k: keys[k] for k in _INSERTION})  # says what is missing
+    parts = [_of_probe(aligned, {**keys, "insertion_number": n}, options) for n in insertions]
+    return pl.concat(parts)
+
+
+def _of_probe(
+    aligned: Aligned, keys: Mapping[str, Any], options: Mapping[str, Any]
+) -> pl.DataFrame:
+    import polars as pl
+
+    side = hemisphere(aligned.con, {k: keys[k] for k in _INSERTION})
+    periods = _periods(options["periods"])
+    trials = _trials(aligned, keys, options["good_trials_only"])
+    chosen = where({k: keys[k] for k in ("clustering_method", "unit")})
+    units = frame(
+        aligned.con,
+        f"SELECT clustering_method, unit FROM temp.main.{aligned.units(keys)} WHERE {chosen} "
+        f"AND ({literal(bool(options['all_units']))} OR unit_quality <> 'all') ORDER BY ALL",
+    )
+    counts = _counts(aligned, keys, units, trials, periods)
+    columns = [pl.lit(int(keys[k]), pl.Int32).alias(k) for k in _INSERTION]
+    frames = [
+        units.select(*columns, pl.all(), pl.lit(name).alias("period")).hstack(
+            _tested(count, trials, name, side, options["alpha"])
+        )
+        for name, count in zip(periods, counts, strict=True)
+    ]
+    return pl.concat(frames).sort([*UNIT_KEY, "period"])
+
+
+def _periods(names: list[str] | None) -> list[str]:
+    known = [str(row[0]) for row in get("experiment.period").rows]
+    for name in names or ():
+        if name not in known:
+            raise QueryError("there is no such period", found=name, expected=", ".join(known))
+    return names or known
+
+
+def _trials(aligned: Aligned, keys: Mapping[str, Any], good_only: bool) -> pl.DataFrame:
+    """Return the recorded trials to compare with each period's window (s from the go cue)."""
+    table = "psth.recorded_trial" if good_only else "ephys.ephys_trial"
+    key = where({k: keys[k] for k in _INSERTION})
+    session = where({k: keys[k] for k in _INSERTION[:2]})
+    return frame(
+        aligned.con,
+        f"""
+        SELECT e.trial, b.trial_instruction AS side, e.go_sample,
+            (SELECT max(sampling_rate) FROM ephys.probe_insertion WHERE {key}) AS sampling_rate,
+            w.windows
+        FROM (FROM {table} WHERE {key}) AS e
+        JOIN (FROM psth.trial WHERE {session}) AS b USING (trial)
+        JOIN (
+            SELECT trial, map(list(period), list([start_time, stop_time])) AS windows
+            FROM psth.period_window WHERE {session} GROUP BY trial
+        ) AS w USING (trial)
+        SEMI JOIN (
+            FROM experiment.trial_event WHERE {session} AND trial_event_type = 'delay'
+            AND abs(duration - {DELAY_S}) < {_RESOLUTION_S}
+        ) AS d ON d.trial = e.trial
+        WHERE b.task = 'audio delay' AND b.early_lick = 'no early' AND b.outcome = 'hit'
+            AND NOT b.auto_water AND NOT b.free_water AND NOT b.photostim
+            AND b.trial_instruction IN ('left', 'right') AND e.go_sample IS NOT NULL
+        ORDER BY e.trial
+        """,
+    )
+
+
+def _counts(
+    aligned: Aligned,
+    keys: Mapping[str, Any],
+    units: pl.DataFrame,
+    trials: pl.DataFrame,
+    periods: list[str],
+) -> npt.NDArray[np.int64]:
+    """Return spikes in [start, stop) of each period, shape (periods, units, trials)."""
+    counts = np.zeros((len(periods), len(units), len(trials)), np.int64)
+    if not counts.size:
+        return counts
+    con = aligned.con.get()
+    con.register("maplake_units", units.with_row_index("unit_place").to_arrow())
+    con.register("maplake_trials", trials.with_row_index("trial_place").to_arrow())
+    time = "(s.spike_sample - t.go_sample) / t.sampling_rate"
+    columns = ", ".join(
+        f"count(*) FILTER ({time} >= t.windows[{literal(p)}][1] "
+        f"AND {time} < t.windows[{literal(p)}][2]) AS {identifier(p)}"
+        for p in periods
+    )
+    try:
+        found = frame(
+            aligned.con,
+            f"SELECT u.unit_place, t.trial_place, {columns} FROM {aligned.spikes(keys)} AS s "
+            "JOIN maplake_units AS u USING (clustering_method, unit) "
+            "JOIN maplake_trials AS t USING (trial) GROUP BY u.unit_place, t.trial_place",
+        )
+    finally:
+        con.unregister("maplake_units")
+        con.unregister("maplake_trials")
+    rows, places = found["unit_place"].to_numpy(), found["trial_place"].to_numpy()
+    for number, name in enumerate(periods):
+        counts[number, rows, places] = found[name].to_numpy()
+    return counts
+
+
+def _tested(
+    count: npt.NDArray[np.int64], trials: pl.DataFrame, period: str, side: str, alpha: float
+) -> pl.DataFrame:
+    """Return the test's columns for the counts (units, trials) of one period."""
+    import polars as pl
+
+    windows = [dict(w).get(period) if w else None for w in _pairs(trials)]
+    length = np.array([w[1] - w[0] if w else np.nan for w in windows], dtype=float)
+    known = length > 0
+    rate = count[:, known] / length[known]
+    is_ipsi = (trials["side"] == side).to_numpy()[known]
+    ipsi, contra = rate[:, is_ipsi], rate[:, ~is_ipsi]
+    means = _mean(ipsi), _mean(contra)
+    p_value = t_test(ipsi, contra) if known.any() else np.full(len(rate), np.nan)
+    words = np.where(means[0] > means[1], "ipsi-selective", "contra-selective")
+    chosen = np.where(p_value <= alpha, words, "non-selective").tolist()
+    return pl.DataFrame(
+        {
+            "period_selectivity": pl.Series(chosen, dtype=pl.String),
+            "ipsi_firing_rate": pl.Series(means[0]).fill_nan(None),
+            "contra_firing_rate": pl.Series(means[1]).fill_nan(None),
+            "p_value": pl.Series(p_value).fill_nan(None),
+        }
+    )
+
+
+def _pairs(trials: pl.DataFrame) -> list[Any]:
+    return [
+        [(item["key"], item["value"]) for item in row] if row else None
+        for row in trials["windows"].to_list()
+    ]
+
+
+def _mean(rate: Floats) -> Floats:
+    return rate.mean(axis=1) if rate.shape[1] else np.full(len(rate), np.nan)
+
+
+def t_test(first: Floats, second: Floats) -> Floats:
+    """Return two-sided p values of two-sample t-tests with equal variances.
+
+    Parameters
+    ----------
+    first, second
+        A row per unit, shapes (units, n) and (units, m).
+
+    Returns
+    -------
+    p_value
+        Shape (units,); 1 where the test says nothing: too few trials, or no variance and no
+        difference.
+    """
+    from scipy.special import stdtr
+
+    n, m = first.shape[1], second.shape[1]
+    if not n or not m or n + m < 3:
+        return np.ones(len(first))
+    difference = first.mean(axis=1) - second.mean(axis=1)
+    squares = n * first.var(axis=1) + m * second.var(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.abs(difference) / np.sqrt(squares / (n + m - 2) * (1 / n + 1 / m))
+    p_value = 2 * stdtr(n + m - 2, -t)
+    return np.where(np.isnan(p_value), 1.0, p_value)
