@@ -32,7 +32,13 @@ __all__ = [
     "SpreadsheetError",
     "UnknownValueError",
     "UnreadableFileError",
+    "plain_text",
 ]
+
+
+def plain_text(text: str) -> str:
+    """Return text that can be written anywhere; names of files need not be Unicode on Linux."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class MaplakeError(Exception):
@@ -65,10 +71,10 @@ class MaplakeError(Exception):
         hint: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.file = None if file is None else str(file)
-        self.place = place
-        self.found = None if found is None else str(found)
+        self.message = plain_text(message)
+        self.file = None if file is None else plain_text(str(file))
+        self.place = None if place is None else plain_text(place)
+        self.found = None if found is None else plain_text(str(found))
         self.expected = None if expected is None else str(expected)
         self.hint = hint
 

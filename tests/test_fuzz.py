@@ -57,6 +57,11 @@ def _workbook(path):
     _sheet(path, body)
 
 
+def _endless_place(path):
+    """The place of a cell overflows the numbers of the workbook's reader."""
+    _sheet(path, f'<row r="1"><c r="A1"><v>1</v></c><c r="B{"1" * 400}"><v>1</v></c></row>')
+
+
 def _long_workbook(path):
     """A sheet of 160 MB of blank cells in a small zip."""
     _sheet(path, "<row>" + "<c/>" * 40_000_000 + "</row>")
@@ -217,6 +222,7 @@ def _template(path):
 
 BOMBS = {
     "workbook, far cell": ("animals", "animals.xlsx", _workbook),
+    "workbook, endless place": ("animals", "animals.xlsx", _endless_place),
     "workbook, blank cells": ("insertion_locations", "insertions.xlsx", _long_workbook),
     "MATLAB 5, inflated": ("delay_response", "MK001_tw2_*.mat", _inflated),
     "MATLAB 7.3, hollow": ("delay_response", "MK001_tw2_*.mat", _hollow_hdf5),

@@ -15,7 +15,7 @@ from maplake.config import Config
 from maplake.errors import CorruptFileError
 from maplake.ingest.align import BehaviorTrials
 from maplake.ingest.session import Item
-from maplake.ingest.sources import BEHAVIOR, Part, Source
+from maplake.ingest.sources import BEHAVIOR, Part, Source, reading
 from maplake.ingest.state import SourceState
 from maplake.ingest.work import Work
 from maplake.layout import Layout, table_file
@@ -43,13 +43,15 @@ def _reader(part: Part) -> Reader:
     reader = part.get_reader()
     if not reader.joins:
         for other in readers.of_kind(BEHAVIOR):
-            if other.recognise and other.find(part.path) and other.recognise(part.path):
-                return other
+            with reading(part.path, other.name):
+                if other.recognise and other.find(part.path) and other.recognise(part.path):
+                    return other
     return reader
 
 
 def _read(part: Part, reader: Reader, context: BehaviorContext) -> Records:
-    return reader.read(part.paths if reader.joins else part.path, context)
+    with reading(part.path, reader.name):
+        return reader.read(part.paths if reader.joins else part.path, context)
 
 
 def trials_of(work: Work) -> BehaviorTrials:

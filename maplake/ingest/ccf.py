@@ -14,7 +14,7 @@ from maplake.ingest.lakes import stage_global, writing
 from maplake.ingest.publish import stage_records
 from maplake.ingest.report import SourceReport
 from maplake.ingest.session import FAILED, IN, UNCHANGED
-from maplake.ingest.sources import CCF
+from maplake.ingest.sources import CCF, reading
 from maplake.ingest.state import SourceState, hash_file, read_state, stat_files
 from maplake.layout import LAKE_NAME, Layout, ccf_store, table_file
 from maplake.readers.ccf_annotation import open_volume
@@ -37,10 +37,12 @@ def of_config(config: Config) -> list[SourceReport]:
     settings = f"{config.ccf.resolution_um} um"
     known = read_state(Layout(config.lake.root), LAKE_NAME).get((KIND, name))
     try:
-        stat = stat_files(_files(config))
+        with reading(config.ccf.annotation, KIND):
+            stat = stat_files(_files(config))
         if known and known.status == IN and (known.stat, known.settings) == (stat, settings):
             return [report]
-        hashes = {str(path): hash_file(path) for path in _files(config)}
+        with reading(config.ccf.annotation, KIND):
+            hashes = {str(path): hash_file(path) for path in _files(config)}
         if known and known.status == IN and (known.files, known.settings) == (hashes, settings):
             return [report]
         state = SourceState(KIND, name, IN, files=hashes, stat=stat, settings=settings)

@@ -157,7 +157,7 @@ def _read(source: Source, kind: str, *context: Any) -> Records:
     part = source.part(kind)
     if part is None:
         raise FileFormatError(f"there is no {kind} among the probe's files", file=source.path)
-    return part.get_reader().read(part.path, *context)
+    return part.read(*context)
 
 
 def _assemble(

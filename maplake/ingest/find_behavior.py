@@ -9,7 +9,8 @@ from pathlib import Path
 from maplake import readers
 from maplake.config import Config
 from maplake.errors import SourceError
-from maplake.ingest.sources import BEHAVIOR, Found, Part, Source, walk
+from maplake.ingest.sources import BEHAVIOR, Found, Part, Source, reading, walk
+from maplake.ingest.state import stat_files
 from maplake.readers import Reader
 from maplake.readers.base import Identity
 
@@ -23,9 +24,13 @@ def find(config: Config) -> Found:
             source = _source(path, rig.name)
             if source is None:
                 continue
-            reason = _aborted(path, config.behavior.min_file_kib)
+            try:
+                reason = _aborted(path, config.behavior.min_file_kib)
+            except SourceError as error:
+                found.fault(BEHAVIOR, path, error)
+                continue
             if reason:
-                found.skipped.append((source, reason))
+                found.skip(source, reason)
             else:
                 found.add(source)
     config.require_paths("foraging")
@@ -35,7 +40,8 @@ def find(config: Config) -> Found:
 
 
 def _aborted(path: Path, min_file_kib: float) -> str | None:
-    size = path.stat().st_size
+    with reading(path, BEHAVIOR):
+        ((_, size, _),) = stat_files([path])
     if size >= min_file_kib * 1024:
         return None
     return (
@@ -74,7 +80,9 @@ def _joined(root: Path, found: Found) -> None:
             if reader.identify is None or not reader.find(path):
                 continue
             try:
-                identity = reader.identify(path)
+                with reading(path, reader.name):
+                    stat_files([path])  # a pipe would wait for a writer for ever
+                    identity = reader.identify(path)
             except SourceError as error:
                 found.fault(BEHAVIOR, path, error)
                 continue

@@ -12,7 +12,7 @@ from pathlib import Path
 from maplake import readers
 from maplake.config import Config
 from maplake.errors import AmbiguousSourceError, MaplakeError, MissingFileError
-from maplake.ingest.sources import EPHYS, LFP, Found, Part, Source, day_of, folders
+from maplake.ingest.sources import EPHYS, LFP, Found, Part, Source, day_of, folders, reading
 
 _RECORDING, _SORTING, _BITCODES = "recording", "sorting", "bitcodes"
 _DATE = "%Y%m%d"
@@ -123,7 +123,8 @@ def _placed(root: Path, place: _Place, kind: str) -> Source:
 def _one(folder: Path, kind: str) -> Part | None:
     """Return what the best reader of a kind finds in a folder; more than one thing is an error."""
     for reader in readers.of_kind(kind):
-        found = list(reader.find(folder))
+        with reading(folder, reader.name):
+            found = list(reader.find(folder))
         if len(found) > 1:
             raise AmbiguousSourceError(
                 f"more than one {reader.name} {kind} in one probe folder",

@@ -26,7 +26,7 @@ def take(work: Work, item: Item, state: SourceState) -> None:
     source = item.source
     part = source.parts[0]
     partition = {**work.plan.partition, "insertion_number": source.insertion_number or 0}
-    records = part.get_reader().read(part.path, _context(work, source, partition))
+    records = part.read(_context(work, source, partition))
     landmarks = records.tables.pop(_LANDMARKS, None)
     if landmarks is not None and landmarks.num_rows:
         subject = pa.array([work.plan.subject_id] * landmarks.num_rows, pa.int32())
@@ -65,7 +65,7 @@ def _in_order(work: Work, source: Source, electrode: NDArray[np.int32]) -> NDArr
         part = item.source.part("recording")
         if part is None or item.source.insertion_number != source.insertion_number:
             continue
-        found: NDArray[np.int32] = part.get_reader().read(part.path).arrays["electrode"]
+        found: NDArray[np.int32] = part.read().arrays["electrode"]
         if np.array_equal(np.sort(found), electrode):
             return found
     return electrode

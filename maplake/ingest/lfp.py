@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from maplake.ingest.session import Item
-from maplake.ingest.sources import LFP
+from maplake.ingest.sources import LFP, Part, reading
 from maplake.ingest.state import SourceState
 from maplake.ingest.work import Work
 from maplake.layout import lfp_store
@@ -21,14 +23,13 @@ def take(work: Work, item: Item, state: SourceState) -> None:
     source = item.source
     recorded, part = source.parts
     partition = {**work.plan.partition, "insertion_number": source.insertion_number or 0}
-    probe = recorded.get_reader().read(recorded.path)
-    records = part.get_reader().read(part.path)
+    probe, records = recorded.read(), part.read()
     recording: LfpRecording = records.info["lfp"]
     target = lfp_store(partition)
     state.outputs.append(str(target))
     writer.write(
         work.stage.array(target),
-        recording.counts(),
+        _counts(part, recording),
         recording.samples,
         recording.uv_per_bit,
         _electrodes(probe.arrays["electrode"], recording.channel),
@@ -44,6 +45,11 @@ def take(work: Work, item: Item, state: SourceState) -> None:
     table = pa.Table.from_pylist([row], schema=get("ephys.lfp").file_schema)
     work.tables(state, {"ephys.lfp": table}, partition)
     work.skipped(state, f"{LFP}-{source.insertion_number}", records.skipped)
+
+
+def _counts(part: Part, recording: LfpRecording) -> Iterator[NDArray[np.int16]]:
+    with reading(part.path, part.reader):
+        yield from recording.counts()
 
 
 def _electrodes(electrode: NDArray[np.int32], channel: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -22,7 +22,7 @@ from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.publish import rewrite, stage_records
 from maplake.ingest.report import SourceReport
 from maplake.ingest.session import FAILED, IN, UNCHANGED, WAITING
-from maplake.ingest.sources import BEHAVIOR, EPHYS
+from maplake.ingest.sources import BEHAVIOR, EPHYS, reading
 from maplake.ingest.state import (
     SourceState,
     hash_file,
@@ -117,7 +117,8 @@ def of_config(config: Config) -> list[SourceReport]:
 
 def _digest(layout: Layout, file: Path) -> str:
     """Return a hash over a sheet and all sessions that its rows could belong to."""
-    digest = hashlib.sha256(hash_file(file).encode())
+    with reading(file, KIND):
+        digest = hashlib.sha256(hash_file(file).encode())
     for name, states in read_all(layout).items():
         for state in states.values():
             if name != LAKE_NAME and state.status == IN:

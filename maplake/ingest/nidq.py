@@ -24,7 +24,7 @@ def take(work: Work, item: Item, state: SourceState) -> None:
     probe = pq.ParquetFile(work.file("ephys.probe_insertion", partition)).read()
     rate = float(probe["sampling_rate"][0].as_py())
     starts = trials["start_sample"].to_numpy() / rate
-    records = part.get_reader().read(part.path, starts, trials["trial"].to_numpy())
+    records = part.read(starts, trials["trial"].to_numpy())
     work.tables(state, records.tables, work.plan.partition)
     work.skipped(state, NIDQ, records.skipped)
 

@@ -6,15 +6,25 @@ one camera, a probe's histology. There is a ``find_*.py`` for each.
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 
 from maplake import readers
-from maplake.errors import MaplakeError, UnreadableFileError
-from maplake.readers import Reader
+from maplake.errors import (
+    CorruptFileError,
+    FileFormatError,
+    MaplakeError,
+    UnreadableFileError,
+    plain_text,
+)
+from maplake.readers import Reader, listing
+from maplake.readers.base import Records
+
+log = logging.getLogger(__name__)
 
 BEHAVIOR, EPHYS, LFP, NIDQ = "behavior", "ephys", "lfp", "nidq"
 TRACKING, HISTOLOGY, CCF = "tracking", "histology", "ccf"
@@ -37,11 +47,50 @@ class Part:
     def files(self) -> list[Path]:
         """Return every file that the reader will open."""
         files = self.get_reader().files
-        return [Path(file) for path in self.paths for file in files(path)]
+        with reading(self.path, self.reader):
+            found = [Path(file) for path in self.paths for file in files(path)]
+        for path in found:
+            if not is_plain(path):
+                raise _no_text(path)
+        return found
+
+    def read(self, *context: object) -> Records:
+        """Read the part's one path; see :func:`reading` for errors."""
+        with reading(self.path, self.reader):
+            return self.get_reader().read(self.path, *context)
 
     def get_reader(self) -> Reader:
         """Return the reader."""
         return next(r for r in readers.of_kind(self.kind) if r.name == self.reader)
+
+
+@contextmanager
+def reading(path: Path, reader: str) -> Iterator[None]:
+    """Let nothing but maplake errors out of a reader, so that one source keeps no other out.
+
+    Raises
+    ------
+    UnreadableFileError
+        For an error of the operating system.
+    CorruptFileError
+        For any other: a fault of the reader, which may be another package's.
+    """
+    try:
+        yield
+    except MaplakeError as error:
+        error.file = error.file or str(path)
+        raise
+    except OSError as error:
+        raise UnreadableFileError(
+            "cannot be read", file=error.filename or path, found=error.strerror or error
+        ) from error
+    except Exception as error:
+        log.exception("the reader %s failed at %s", reader, path)
+        raise CorruptFileError(
+            f"the reader {reader} failed: {type(error).__name__}: {error}",
+            file=path,
+            hint="Is the file damaged? If it is not, report this as a fault of the reader.",
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -116,11 +165,16 @@ class Found:
 
     def add(self, source: Source) -> None:
         """Add a source, unless one of its name was found before, at a place that goes first."""
+        source = _named(source)
         first = self._first.setdefault(source.name, source)
         if first is source:
             self.sources.append(source)
         else:
-            self.skipped.append((source, f"the same was found first at {first.path}"))
+            self.skip(source, f"the same was found first at {first.path}")
+
+    def skip(self, source: Source, reason: str) -> None:
+        """Add a source that is left out for good."""
+        self.skipped.append((_named(source), reason))
 
     def unlisted(self, kind: str, error: OSError) -> None:
         """Add a folder that the operating system refuses to list, as a faulty source."""
@@ -130,15 +184,36 @@ class Found:
 
     def fault(self, kind: str, path: Path, problem: MaplakeError) -> None:
         """Add a place at which something is wrong before it is known what lies there."""
-        self.sources.append(Source(kind, path.name, path, "", date.min, problem=problem))
+        self.sources.append(_named(Source(kind, path.name, path, "", date.min, problem=problem)))
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a path is Unicode text, which the records of a lake are."""
+    return plain_text(str(path)) == str(path)
+
+
+def _no_text(path: Path) -> FileFormatError:
+    return FileFormatError(
+        "a name is no Unicode text", file=path, hint="Rename the file or folder."
+    )
+
+
+def _named(source: Source) -> Source:
+    """Return the source; one whose path is no Unicode text is faulty and gets a name that is."""
+    if is_plain(source.path):
+        return source
+    return replace(
+        source,
+        name=plain_text(source.name),
+        path=Path(plain_text(str(source.path))),
+        h2o=plain_text(source.h2o),
+        problem=source.problem or _no_text(source.path),
+    )
 
 
 def walk(root: Path, kind: str, found: Found) -> Iterator[Path]:
     """Iterate over the files below a folder in a fixed order."""
-    for folder, names, file_names in os.walk(root, onerror=lambda e: found.unlisted(kind, e)):
-        names.sort()
-        for name in sorted(file_names):
-            yield Path(folder, name)
+    yield from listing.walk(root, lambda error: found.unlisted(kind, error))
 
 
 def folders(path: Path, kind: str, found: Found) -> list[Path]:

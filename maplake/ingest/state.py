@@ -8,9 +8,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
-from maplake.errors import IntegrityError
+from maplake.errors import FileFormatError, IntegrityError
 from maplake.layout import LAKE_NAME, Layout, manifest_file, session_name, state_file
 
 #: Raw recordings are too large to be hashed whole at every ingest; these are sampled.
@@ -146,10 +147,20 @@ def state_name(subject_id: int | None, session: int | None) -> str:
 
 
 def stat_files(paths: Iterable[Path]) -> list[list[Any]]:
-    """Return ``[path, bytes, mtime_ns]`` of each file; nothing is opened."""
+    """Return ``[path, bytes, mtime_ns]`` of each file; nothing is opened.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be looked at.
+    FileFormatError
+        If it is a folder, or a pipe or device, which reading could wait for without end.
+    """
     found = []
     for path in paths:
         info = path.stat()
+        if not S_ISREG(info.st_mode):
+            raise FileFormatError("is no plain file", file=path)
         found.append([str(path), info.st_size, info.st_mtime_ns])
     return found
 

@@ -20,7 +20,7 @@ def take(work: Work, item: Item, state: SourceState) -> None:
     context = TrackingContext(
         source.h2o, source.rig, behavior.trial.tolist(), trial_count=behavior.total
     )
-    records = part.get_reader().read(part.path, context)
+    records = part.read(context)
     device = str(records.info["tracking_device"])
     partition = {**work.plan.partition, "tracking_device": device}
     work.tables(state, records.tables, partition, is_sorted=_SORTED)

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path, PurePath
 
 from maplake.errors import AmbiguousSourceError, FileFormatError, UnreadableFileError
+from maplake.readers.listing import files_below
 
 __all__ = ["Insertion", "by_shank", "locate", "matching", "pair_shanks"]
 
@@ -111,14 +112,7 @@ def _landmarks(shared: Path, insertion: Insertion) -> Path | None:
 
 def _all_locations(folder: Path) -> list[Path]:
     """Return the paths of all channel_locations at or below a folder, by their beginnings."""
-    if not folder.is_dir():
-        return []
-    try:
-        files = sorted(f for f in folder.rglob(f"*{CHANNEL_LOCATIONS}*.json") if f.is_file())
-    except OSError as error:
-        raise UnreadableFileError(
-            "a folder cannot be listed", file=folder, found=error.strerror
-        ) from error
+    files = files_below(folder, ".json")
     matches = [(file.parent, m) for file in files if (m := _LOCATIONS.fullmatch(file.name))]
     return [parent / f"{m['prefix']}{CHANNEL_LOCATIONS}" for parent, m in matches]
 

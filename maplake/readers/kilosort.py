@@ -37,6 +37,7 @@ from maplake.readers.ks_spikes import (
 )
 from maplake.readers.ks_tables import label_table, note_tables, sorter, unit_table, waveform_table
 from maplake.readers.ks_units import Channels, Properties, unit_properties
+from maplake.readers.listing import files_below
 from maplake.readers.phy import read_params
 from maplake.readers.phy_labels import Labels, label_files, read_labels
 from maplake.readers.spike_depths import centre_of_mass
@@ -71,7 +72,7 @@ def find(folder: Path) -> Sequence[Path]:
     """
     if folder.is_file():
         return [folder.parent] if folder.name == "params.py" and _is_output(folder.parent) else []
-    parents = {path.parent for path in folder.rglob("spike_times*.npy")}
+    parents = {path.parent for path in files_below(folder, *TIME_FILES)}
     return sorted(parent for parent in parents if _is_output(parent))
 
 

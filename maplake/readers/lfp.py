@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from maplake.errors import FileFormatError
 from maplake.readers.base import Reader, Records
+from maplake.readers.listing import files_below
 from maplake.readers.spikeglx_channels import band_channels, channel_uv_per_bit
 from maplake.readers.spikeglx_meta import Meta, number, parse_meta, parse_table
 from maplake.readers.spikeglx_stream import open_samples
@@ -23,7 +24,7 @@ _CHUNK = 1 << 16  # samples at a time: some 50 MB of a whole probe
 
 def find(folder: Path) -> Sequence[Path]:
     """Return the ``*.lf.meta`` files at or below a folder, sorted."""
-    return sorted(p for p in folder.rglob("*.lf.meta") if p.is_file() and p.name[0] != ".")
+    return [path for path in files_below(folder, ".lf.meta") if path.name[0] != "."]
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,10 @@ def _read_sites(file: Path, shank: int, context: HistologyContext, found: Found)
     scale = matlab.number(site["pos"].get("mmPerPixel"), "site.pos.mmPerPixel")
     if scale is None or not 0 < scale < np.inf:
         raise CorruptFileError("no voxel size", place="site.pos.mmPerPixel", found=scale)
+    warped = site.get("warp") is not None and np.size(site["warp"]) > 0
     with np.errstate(over="ignore"):  # what is too large is told below, or left out
         position = _xyz(site["pos"], "site.pos") * scale * 1000
-        mri = _xyz(site["warp"], "site.warp") * scale * 1000 if site.get("warp") else None
+        mri = _xyz(site["warp"], "site.warp") * scale * 1000 if warped else None
     region = matlab.vector(site["ont"].get("id", []), "site.ont.id")
     electrode = context.sites.electrode[context.sites.shank == shank]
     lengths = {"site.pos": len(position), "site.ont.id": len(region)}

@@ -23,6 +23,7 @@ from maplake.errors import (
     UnknownValueError,
 )
 from maplake.readers.base import Reader, Records
+from maplake.readers.listing import files_below
 from maplake.readers.probe_sites import Sites, geometry_map, sites_of
 from maplake.readers.rows import as_table
 from maplake.readers.spikeglx_channels import band_channels, channel_uv_per_bit, uv_per_bit
@@ -49,7 +50,7 @@ def find(folder: Path) -> Sequence[Path]:
     """
     if folder.is_file():
         return [folder] if folder.name.endswith(_SUFFIX) else []
-    paths = sorted(p for p in folder.rglob(f"*{_SUFFIX}") if p.is_file())
+    paths = files_below(folder, _SUFFIX)
     copied = {_stream(p) for p in paths if "tcat" in p.name}
     return [p for p in paths if "tcat" in p.name or _stream(p) not in copied]
 

@@ -19,7 +19,7 @@ _MOST_BYTES = 1 << 27  # unpacked, of all parts together
 _MOST_CELLS = 10_000_000  # between the corners of a sheet
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".emf", ".wmf", ".bin")
 _FARTHEST = 1 << 60
-_PLACE = re.compile(r"([A-Za-z]{0,5})([0-9]{0,9})")
+_PLACE = re.compile(r"([A-Z]{0,3})([1-9][0-9]{0,6})")
 
 
 def check_workbook(data: bytes) -> None:
@@ -77,11 +77,11 @@ class _Corners:
         elif kind in ("v", "is"):
             self.first = [min(pair) for pair in zip(self.first, self.at, strict=True)]
             self.last = [max(pair) for pair in zip(self.last, self.at, strict=True)]
-        place = _PLACE.fullmatch(attributes.get("r", ""))
-        if kind not in ("row", "c") or place is None:
-            return
-        row, column = int(place[2] or 0), _column(place[1])
-        self.at = [row or self.at[0], column or self.at[1]]
+        if kind in ("row", "c") and "r" in attributes:
+            place = _PLACE.fullmatch(attributes["r"])
+            if place is None:
+                raise ValueError(f"no place of a cell: {attributes['r'][:20]!r}")
+            self.at = [int(place[2]), _column(place[1]) or self.at[1]]
 
     def cells(self) -> int:
         """Return how many cells there are between the corners."""
