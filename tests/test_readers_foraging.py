@@ -216,6 +216,10 @@ BAD = {
     "deep": (spoil("{'lickport", "{'x': " + "[" * 9000 + ", 'lickport"), errors.CorruptFileError),
     "huge power": (spoil("'lickport", "9**9**9: 1, 'lickport"), errors.CorruptFileError),
     "no dict": (spoil("{'lickport", "[], {'lickport"), errors.CorruptFileError),
+    "endless probability": (
+        spoil("'reward_probabilities_R': [", f"'reward_probabilities_R': [1{'0' * 400}, "),
+        errors.CorruptFileError,
+    ),
     "no channel": (spoil("WaterPort_L_ch_in", "WaterPort_X_ch_in"), errors.CorruptFileError),
     "no probability": (spoil("reward_probabilities_R", "x"), errors.CorruptFileError),
     "non-finite": (spoil(";0.0;0.03;Start", ";inf;0.03;Start"), errors.CorruptFileError),

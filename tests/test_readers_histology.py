@@ -278,6 +278,9 @@ BAD_SITES = {
     "no scale": (site(pos_mmPerPixel=0.0), CorruptFileError),
     "no site": ({"other": 1.0}, FileFormatError),
     "text": (site(pos_x="abc"), SourceError),
+    "too large": (site(pos_x=np.full(960, 1e308)), CorruptFileError),
+    "warp of numbers": ({**site(), "site": {**site()["site"], "warp": np.arange(3.0)}},
+                        FileFormatError),
 }  # fmt: skip
 
 

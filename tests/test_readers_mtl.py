@@ -144,6 +144,10 @@ BAD = {
         errors.LengthMismatchError,
     ),
     "non-finite": (change("TrialStartTimestamp", not_finite), errors.CorruptFileError),
+    "block order not finite": (
+        change("TrialBlockOrder", lambda v: np.where(np.arange(v.size) == 3, np.nan, v)),
+        errors.CorruptFileError,
+    ),
     "no target": (change("trial_type_mat", without_position), errors.CorruptFileError),
     "unknown target": (change("TrialTypes", lambda v: v + 40), errors.UnknownValueError),
     "no positions": (change("X_positions_mat", None), errors.LengthMismatchError),

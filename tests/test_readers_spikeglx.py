@@ -347,6 +347,11 @@ BAD = [
     ({"snsShankMap": None, "snsGeomMap": "(NP1000)(0:27:0:1)"}, CorruptFileError, "snsGeomMap"),
     ({"snsShankMap": None, "snsGeomMap": "(NP1000,1,0,70)(0:28:0:1)"}, UnknownValueError, "Geom"),
     ({"imroTbl": None}, FileFormatError, "imroTbl"),
+    (
+        {"imroTbl": f"(0,4)(0 0 0 1{'0' * 400} 250 1)" + "(0 0 0 500 250 1)" * 3},
+        CorruptFileError,
+        "imroTbl",
+    ),
     ({"imroTbl": "(0,4)(0 0 0 500 250 1)"}, LengthMismatchError, "imroTbl"),
     ({"imroTbl": "(0,4)(0 0 0 0)(1 0 0 0)(2 0 0 0)(3 0 0 0)"}, CorruptFileError, "imroTbl"),
     ({"fileCreateTime": "yesterday"}, CorruptFileError, "fileCreateTime"),

@@ -308,10 +308,11 @@ class Analyses:
                 "there is no such occurrence", found=occurrence, expected="first, last, after go"
             )
         chosen = {
-            None: "true",
-            "first": "row_number() OVER (PARTITION BY e.trial ORDER BY e.event_time) = 1",
-            "last": "row_number() OVER (PARTITION BY e.trial ORDER BY e.event_time DESC) = 1",
-            "after go": "e.event_time >= g.event_time AND row_number() OVER ("
+            None: "",
+            "first": "QUALIFY row_number() OVER (PARTITION BY e.trial ORDER BY e.event_time) = 1",
+            "last": "QUALIFY row_number() OVER ("
+            "PARTITION BY e.trial ORDER BY e.event_time DESC) = 1",
+            "after go": "QUALIFY e.event_time >= g.event_time AND row_number() OVER ("
             "PARTITION BY e.trial, e.event_time >= g.event_time ORDER BY e.event_time) = 1",
         }[occurrence]
         member = (
@@ -325,7 +326,7 @@ class Analyses:
             f"FROM (FROM psth.event WHERE {key} AND event_type = {literal(event.lower())}) AS e "
             f"JOIN (FROM psth.trial_set WHERE {key}) AS c USING (trial) "
             f"LEFT JOIN (FROM psth.last_event WHERE {key} AND trial_event_type = 'go') AS g "
-            f"USING (trial) WHERE {member} QUALIFY {chosen} ORDER BY e.trial, e.event_time",
+            f"USING (trial) WHERE {member} {chosen} ORDER BY e.trial, e.event_time",
         )
 
     def tuning(

@@ -12,7 +12,7 @@ from maplake.errors import QueryError
 from maplake.query.aligned import Aligned, frame, where
 from maplake.query.hemisphere import hemisphere
 from maplake.query.numbers import Floats
-from maplake.query.sqltext import identifier, literal
+from maplake.query.sqltext import literal
 from maplake.tables import get
 from maplake.tables.ephys import UNIT_KEY
 
@@ -59,7 +59,7 @@ def _of_probe(
 
     side = hemisphere(aligned.con, {k: keys[k] for k in _INSERTION})
     periods = _periods(options["periods"])
-    trials = _trials(aligned, keys, options["good_trials_only"])
+    trials = _trials(aligned, keys, periods, options["good_trials_only"])
     chosen = where({k: keys[k] for k in ("clustering_method", "unit")})
     units = frame(
         aligned.con,
@@ -70,9 +70,9 @@ def _of_probe(
     columns = [pl.lit(int(keys[k]), pl.Int32).alias(k) for k in _INSERTION]
     frames = [
         units.select(*columns, pl.all(), pl.lit(name).alias("period")).hstack(
-            _tested(count, trials, name, side, options["alpha"])
+            _tested(counts[i], trials, i, side, options["alpha"])
         )
-        for name, count in zip(periods, counts, strict=True)
+        for i, name in enumerate(periods)
     ]
     return pl.concat(frames).sort([*UNIT_KEY, "period"])
 
@@ -85,8 +85,15 @@ def _periods(names: list[str] | None) -> list[str]:
     return names or known
 
 
-def _trials(aligned: Aligned, keys: Mapping[str, Any], good_only: bool) -> pl.DataFrame:
-    """Return the recorded trials to compare with each period's window (s from the go cue)."""
+def _trials(
+    aligned: Aligned, keys: Mapping[str, Any], periods: list[str], good_only: bool
+) -> pl.DataFrame:
+    """Return the recorded trials to compare, with start_i and stop_i of period i (s from go)."""
+    windows = ", ".join(
+        f"max({edge}_time) FILTER (period = {literal(name)}) AS {edge}_{i}"
+        for i, name in enumerate(periods)
+        for edge in ("start", "stop")
+    )
     table = "psth.recorded_trial" if good_only else "ephys.ephys_trial"
     key = where({k: keys[k] for k in _INSERTION})
     session = where({k: keys[k] for k in _INSERTION[:2]})
@@ -95,12 +102,11 @@ def _trials(aligned: Aligned, keys: Mapping[str, Any], good_only: bool) -> pl.Da
         f"""
         SELECT e.trial, b.trial_instruction AS side, e.go_sample,
             (SELECT max(sampling_rate) FROM ephys.probe_insertion WHERE {key}) AS sampling_rate,
-            w.windows
+            w.* EXCLUDE (trial)
         FROM (FROM {table} WHERE {key}) AS e
         JOIN (FROM psth.trial WHERE {session}) AS b USING (trial)
         JOIN (
-            SELECT trial, map(list(period), list([start_time, stop_time])) AS windows
-            FROM psth.period_window WHERE {session} GROUP BY trial
+            SELECT trial, {windows} FROM psth.period_window WHERE {session} GROUP BY trial
         ) AS w USING (trial)
         SEMI JOIN (
             FROM experiment.trial_event WHERE {session} AND trial_event_type = 'delay'
@@ -130,9 +136,8 @@ def _counts(
     con.register("maplake_trials", trials.with_row_index("trial_place").to_arrow())
     time = "(s.spike_sample - t.go_sample) / t.sampling_rate"
     columns = ", ".join(
-        f"count(*) FILTER ({time} >= t.windows[{literal(p)}][1] "
-        f"AND {time} < t.windows[{literal(p)}][2]) AS {identifier(p)}"
-        for p in periods
+        f"count(*) FILTER ({time} >= t.start_{i} AND {time} < t.stop_{i}) AS count_{i}"
+        for i in range(len(periods))
     )
     try:
         found = frame(
@@ -145,19 +150,18 @@ def _counts(
         con.unregister("maplake_units")
         con.unregister("maplake_trials")
     rows, places = found["unit_place"].to_numpy(), found["trial_place"].to_numpy()
-    for number, name in enumerate(periods):
-        counts[number, rows, places] = found[name].to_numpy()
+    for i in range(len(periods)):
+        counts[i, rows, places] = found[f"count_{i}"].to_numpy()
     return counts
 
 
 def _tested(
-    count: npt.NDArray[np.int64], trials: pl.DataFrame, period: str, side: str, alpha: float
+    count: npt.NDArray[np.int64], trials: pl.DataFrame, period: int, side: str, alpha: float
 ) -> pl.DataFrame:
     """Return the test's columns for the counts (units, trials) of one period."""
     import polars as pl
 
-    windows = [dict(w).get(period) if w else None for w in _pairs(trials)]
-    length = np.array([w[1] - w[0] if w else np.nan for w in windows], dtype=float)
+    length = (trials[f"stop_{period}"] - trials[f"start_{period}"]).to_numpy().astype(float)
     known = length > 0
     rate = count[:, known] / length[known]
     is_ipsi = (trials["side"] == side).to_numpy()[known]
@@ -174,13 +178,6 @@ def _tested(
             "p_value": pl.Series(p_value).fill_nan(None),
         }
     )
-
-
-def _pairs(trials: pl.DataFrame) -> list[Any]:
-    return [
-        [(item["key"], item["value"]) for item in row] if row else None
-        for row in trials["windows"].to_list()
-    ]
 
 
 def _mean(rate: Floats) -> Floats:
