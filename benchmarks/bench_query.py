@@ -22,9 +22,9 @@ import pyarrow as pa
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
 
-from lakefiles import METHOD, Probe, Session, finish, write_lab, write_session, write_table  # noqa: E402  (the path above)
+from lakefiles import METHOD, Probe, Session, finish, write_lab, write_session, write_table
 
-import maplake  # noqa: E402
+import maplake
 
 TRIALS = 400
 UNITS = 300
