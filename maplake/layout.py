@@ -13,6 +13,9 @@
         tables.json            the lab's own tables
         state/<name>.json      what became of the sources of a session (or of the whole lake)
         manifest/<name>.json   files of a session (or of the whole lake): rows, bytes, SHA-256
+        spare/                 second copies of tables that cannot be made again from raw files
+        snapshots/<name>/      manifests and states as they were, see maplake.ingest.snapshot
+        kept/                  files that snapshots need and that the lake has replaced, by SHA-256
         journal/, staging/     commits under way
         log/                   commits done
         lock, lock.json
@@ -94,6 +97,20 @@ class Layout:
         return self.meta / "log"
 
     @property
+    def snapshots(self) -> Path:
+        """One folder per snapshot."""
+        return self.meta / "snapshots"
+
+    @property
+    def kept(self) -> Path:
+        """Files that snapshots need and that are no more in the lake."""
+        return self.meta / "kept"
+
+    def kept_file(self, sha256: str) -> Path:
+        """Return where a file is kept that only snapshots need."""
+        return self.kept / sha256[:2] / sha256
+
+    @property
     def catalog(self) -> Path:
         """The DuckDB file with the views."""
         return self.root / CATALOG
@@ -147,6 +164,19 @@ def archived_store(partition: Mapping[str, object], archive: str) -> PurePosixPa
     """Return the path, below the lake's root, of the Zarr group of an archived clustering."""
     levels = [f"{n}={partition[n]}" for n in ("subject_id", "session", "insertion_number")]
     return PurePosixPath("arrays", "ephys", *levels, "archive", f"{safe_name(archive)}.zarr")
+
+
+def spare_file(path: str | PurePosixPath) -> PurePosixPath:
+    """Return the path, below the lake's root, of the second copy of a table's file."""
+    return PurePosixPath(".maplake", "spare", path)
+
+
+def book_of(path: str) -> str:
+    """Return the name of the state and manifest that a file below the lake's root belongs to."""
+    levels = dict(part.split("=", 1) for part in path.split("/") if "=" in part)
+    if "subject_id" in levels and "session" in levels:
+        return f"{levels['subject_id']}_{levels['session']}"
+    return LAKE_NAME
 
 
 def session_name(subject_id: int, session: int) -> str:

@@ -11,11 +11,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 #: What each room may import from; every room may import itself.
-BASE = {"errors", "tables", "layout"}
+BASE = {"errors", "tables", "layout", "seal"}
 MAY = {
     "errors": set(),
+    "seal": set(),
     "tables": {"errors"},
     "layout": {"tables"},
+    "executors": {"errors", "cluster"},
+    "cluster": {"errors"},
     "readers": {"errors", "tables"},
     "config": {"errors", "tables", "readers.base"},
     "writers": BASE,
@@ -23,12 +26,12 @@ MAY = {
     "plots": BASE | {"query"},
     "simulate": {"errors"},
     "compute": BASE
-    | {"writers", "query", "config"}
+    | {"writers", "query", "config", "executors"}
     | {
         f"ingest.{name}"
         for name in ("cell_type", "lakes", "outdated", "publish", "session", "state")
     },
-    "ingest": BASE | {"readers", "writers", "config", "query.catalog", "query.ccf", "query.known"},
+    "ingest": BASE | {"readers", "writers", "config", "executors", "query.catalog", "query.ccf", "query.known"},
 }
 
 

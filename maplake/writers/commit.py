@@ -23,10 +23,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import maplake
 from maplake.errors import LakeLockedError, LakeReadOnlyError
-from maplake.layout import Layout, table_file
+from maplake.layout import Layout, spare_file, table_file
+from maplake.seal import sealed
 from maplake.tables import TABLES, Table
-from maplake.writers import files, parquet
+from maplake.writers import files, keep, parquet
 from maplake.writers.lock import living_runs, write_lock
 
 
@@ -89,6 +91,8 @@ class Stage:
         place = self.path(target)
         parquet.write(table, checked, place)
         self._record(target, place, checked.num_rows)
+        if keep.needs_spare(table):
+            shutil.copyfile(place, self.path(spare_file(target)))
         return int(checked.num_rows)
 
     def copy(self, source: Path, target: PurePosixPath) -> None:
@@ -98,8 +102,8 @@ class Stage:
         self._record(target, place, pq.read_metadata(place).num_rows)
 
     def json(self, target: PurePosixPath, value: Any) -> None:
-        """Stage a JSON file."""
-        files.write_bytes(self.path(target), files.json_bytes(value))
+        """Stage a JSON file, with the SHA-256 of its content."""
+        files.write_bytes(self.path(target), files.json_bytes(sealed(value)))
 
     def array(self, target: PurePosixPath) -> Path:
         """Return the place to write the Zarr folder that will become ``target``."""
@@ -158,12 +162,15 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
         If the disk fails before the commit is decided; nothing is visible then.
     """
     parts = list(parts)
+    for part in parts:
+        part.deletes += keep.spares(layout, part)
     record = {
         "parts": [
             {"name": p.name, "writes": _order(p.writes), "deletes": p.deletes} for p in parts
         ],
         "note": dict(note),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "maplake": str(maplake.__version__),
     }
     body = json.dumps(record, sort_keys=True)
     text = json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "body": body})
@@ -172,6 +179,7 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
             files.make_dir(folder)
         for part in parts:
             files.sync_dir(layout.staging / part.name)
+        keep.keep(layout, parts)
         temporary = layout.staging / f"{parts[0].name}.journal"
         files.write_bytes(temporary, text.encode())
         journal = layout.journal / f"{parts[0].name}.json"

@@ -87,6 +87,34 @@ def replace(source: Path, target: Path) -> None:
             return
 
 
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, or where the file system has no such thing, a copy of it.
+
+    The second name keeps the content when the first is replaced or removed, at no cost. Nothing
+    happens if ``target`` is there.
+    """
+    if target.exists():
+        return
+    make_dir(target.parent)
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        raise
+    except OSError:  # no hard links here, or too many of one file
+        copy(source, target)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file; ``target`` is never seen half."""
+    make_dir(target.parent)
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    shutil.copyfile(source, temporary)
+    sync_file(temporary)
+    replace(temporary, target)
+
+
 def remove(path: Path) -> None:
     """Remove a file or a whole folder; nothing happens if there is none."""
     if path.is_dir() and not path.is_symlink():

@@ -1,0 +1,103 @@
+"""What a commit keeps of the files that it replaces or removes: for snapshots, and spare copies.
+
+A snapshot is the manifests of its time. A file that one of them names goes to ``.maplake/kept/``
+under its SHA-256 before the commit that replaces it is decided; a crash in between leaves one name
+too many, which does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maplake.errors import IntegrityError
+from maplake.layout import Layout, book_of, manifest_file, spare_file
+from maplake.tables import Store, Table
+from maplake.writers import files
+
+if TYPE_CHECKING:
+    from maplake.writers.commit import Staged
+
+__all__ = ["keep", "needs_spare", "spares"]
+
+#: Kinds of sources that people enter: there may be no raw file to read them from again.
+_ENTERED = {"entered", "insertion_location", "session_meta"}
+
+Files = Mapping[str, Mapping[str, Any]]
+
+
+def needs_spare(table: Table) -> bool:
+    """Whether a second copy of a table's files is kept, as they cannot be made from raw files.
+
+    Tables of the whole lake hold rows of many sources, and what people entered by hand.
+    """
+    whole = table.store is Store.GLOBAL and table.kind != "computed"
+    return whole or table.kind in _ENTERED
+
+
+def spares(layout: Layout, part: Staged) -> list[str]:
+    """Return the spare copies of the files that a commit removes."""
+    found = [str(spare_file(path)) for path in part.deletes if path.startswith("tables/")]
+    return [path for path in found if (layout.root / path).exists()]
+
+
+def keep(layout: Layout, parts: Sequence[Staged]) -> None:
+    """Keep what a commit replaces or removes and a snapshot needs; the commit is undecided yet.
+
+    Raises
+    ------
+    OSError
+        If the disk fails.
+    IntegrityError
+        If a manifest, of the lake or of a snapshot, is damaged.
+    """
+    if not layout.snapshots.is_dir():
+        return
+    folders = sorted(layout.snapshots.iterdir())
+    new = {path: entry for part in parts for path, entry in part.manifest.items()}
+    targets = {target for part in parts for target in (*part.writes, *part.deletes)}
+    books: dict[str, list[str]] = {}
+    for target in targets:
+        if target.startswith(("tables/", "arrays/")):
+            books.setdefault(book_of(target), []).append(target)
+    kept: set[Path] = set()
+    for book, places in books.items():
+        wanted = [_files(folder / "manifest" / f"{book}.json") for folder in folders]
+        old = _files(layout.root / manifest_file(book)) if any(wanted) else {}
+        for path, entry in _below(old, places):
+            digest = entry["sha256"]
+            if path in new and new[path]["sha256"] == digest:
+                continue
+            if any(path in w and w[path]["sha256"] == digest for w in wanted):
+                kept |= _keep(layout, path, digest)
+    for folder in kept:
+        files.sync_dir(folder)
+
+
+def _below(known: Files, places: Iterable[str]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    wanted = set(places)
+    for path, entry in known.items():
+        parts = path.split("/")
+        if any("/".join(parts[:count]) in wanted for count in range(2, len(parts) + 1)):
+            yield path, entry
+
+
+def _keep(layout: Layout, path: str, digest: str) -> set[Path]:
+    target = layout.kept_file(digest)
+    try:
+        files.link(layout.root / path, target)
+    except FileNotFoundError:  # it has gone; check says so
+        return set()
+    return {target.parent, layout.kept}
+
+
+def _files(path: Path) -> Files:
+    try:
+        found: Files = json.loads(path.read_bytes())["files"]
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError("a manifest of the lake is damaged", file=path) from error
+    return found
