@@ -187,6 +187,18 @@ def test_a_cut_off_file_gives_its_whole_trials(tmp_path):
     assert {s.item_type for s in records.skipped} == {"lines", "bpod trial"}
 
 
+def test_trials_last_until_the_next_one(tmp_path):
+    session = simulate_foraging(tmp_path, "HH09", START)
+    rows_ = [r.split(";") for r in session.path.read_text(encoding="utf-8").splitlines()]
+    moments = [datetime.fromisoformat(r[1]) for r in rows_ if r[0] == "TRIAL"]
+    moments.append(datetime.fromisoformat(rows_[-1][1]))
+    wanted = [(m - moments[0]).total_seconds() for m in moments]
+    found = rows(foraging.read(session.path), "session_trial")
+    assert [row["stop_time"] for row in found] == wanted[1:]
+    ends = [datetime.fromisoformat(r[1]) for r in rows_ if r[0] == "END-TRIAL"]
+    assert all(end <= stop for end, stop in zip(ends, moments[1:], strict=True))
+
+
 def test_a_stray_quote_does_not_swallow_the_rows_after_it(tmp_path):
     session = simulate_foraging(tmp_path, "HH09", START)
     stray = f"stdout;{START};;;|\nTRIAL;"

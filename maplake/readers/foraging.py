@@ -428,4 +428,13 @@ def _table(name: str, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     return as_table(f"experiment.{name}", dict(zip(names, columns, strict=True)))
 
 
-READER = Reader("foraging", kind="behavior", find=find, read=read, identify=identify, joins=True)
+READER = Reader(
+    "foraging",
+    kind="behavior",
+    find=find,
+    read=read,
+    identify=identify,
+    joins=True,
+    version=2,
+    changes={2: "a trial lasts until the next one starts, as published, not until END-TRIAL"},
+)

@@ -93,19 +93,22 @@ def parse_session(file: SessionFile) -> BpodSession:
 
 
 def _trials(rows: Sequence[Row]) -> list[BpodTrial]:
+    """Return the trials without what happened in them: each lasts until the next one starts.
+
+    The last one lasts as long as the file.
+    """
     starts = [i for i, row in enumerate(rows) if row.type == "TRIAL" and row.msg == "New trial"]
+    times = [pc_time(rows[i]) for i in starts]
+    if starts:
+        after = (pc_time(rows[i]) for i in range(len(rows) - 1, starts[-1], -1))
+        times.append(next((time for time in after if time is not None), times[-1]))
     trials = []
-    ends = [*starts[1:], len(rows)] if starts else []
-    for number, (first, end) in enumerate(zip(starts, ends, strict=True), 1):
-        last = next((i for i in range(first, end) if rows[i].type == "END-TRIAL"), None)
-        if last is None:  # cut off, or stopped by hand
-            last = next(i for i in range(end - 1, first - 1, -1) if pc_time(rows[i]) or i == first)
-        times = [pc_time(rows[i]) for i in (first, last)]
-        if times[0] is None or times[1] is None:
+    for number, (first, start, stop) in enumerate(zip(starts, times, times[1:], strict=False), 1):
+        if start is None:
             raise CorruptFileError(
                 "a trial has no time", place=f"trial {number}, PC-TIME", found=rows[first].pc_time
             )
-        trials.append(BpodTrial(first, number, times[0], times[1]))
+        trials.append(BpodTrial(first, number, start, stop or start))
     return trials
 
 

@@ -17,6 +17,7 @@ _LETTERS = {"left": "L", "right": "R", "middle": "M"}
 _PC_LAG = 0.004  # s by which the computer's clock lags behind bpod
 _TICKS = 10_000  # per s: bpod's clock
 _EXIT = "exit"
+_BETWEEN = timedelta(seconds=0.05)  # from the end of a trial to the start of the next one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +45,13 @@ class ForagingOptions:
 
 @dataclass(frozen=True)
 class ForagingTrial:
-    """A trial as it is true; times of events in s from its start."""
+    """A trial as it is true; times of events in s from its start.
+
+    It is over at ``ended``, and lasts until ``stop``: the next one's start, or the end of the file.
+    """
 
     start: datetime
+    ended: datetime
     stop: datetime
     bitcode: str
     block: int
@@ -105,7 +110,7 @@ def simulate_foraging(
     for place in range(options.trials):
         trial, available = _trial(rng, options, session, place, clock, available)
         session.trials.append(trial)
-        clock = trial.stop + timedelta(seconds=0.05)
+        clock = trial.stop
     _write(session, start, options)
     return session
 
@@ -129,10 +134,12 @@ def _trial(
     watered = tuple(port for port in ports if rng.random() < 0.1)
     for extra in range(options.extra_events):
         licks.append((_ticks(end + 0.001 * extra), ports[extra % len(ports)]))
+    ended = start + timedelta(seconds=round(end + 1.0, 4))
     left = {p: (not (hit and p == choice)) and bool(rng.random() < 0.4) for p in ports}
     trial = ForagingTrial(
         start=start,
-        stop=start + timedelta(seconds=round(end + 1.0, 4)),
+        ended=ended,
+        stop=ended if place + 1 == options.trials else ended + _BETWEEN,
         bitcode="".join(map(str, rng.integers(0, 2, 20))),
         block=min(place * options.blocks // options.trials, options.blocks - 1) + 1,
         has_go=has_go,
@@ -207,10 +214,10 @@ def _write(session: ForagingSession, start: datetime, options: ForagingOptions) 
         for place, trial in enumerate(session.trials):
             _write_trial(writer, session, options, place, trial)
             if options.noise_lines and options.quoted:
-                writer.printed(trial.stop, "\n")
+                writer.printed(trial.ended, "\n")
                 out.write("During handling of the above exception, another exception occurred:\n")
                 out.write("|\n")
-        writer.row("INFO", session.trials[-1].stop, "", "", "SESSION-ENDED", start)
+        writer.row("INFO", session.trials[-1].ended, "", "", "SESSION-ENDED", start)
 
 
 def _write_head(
@@ -265,19 +272,19 @@ def _write_trial(
         writer.printed(before, "TrialBitCode: ", trial.bitcode)
     writer.row("TRIAL", trial.start, "", "", "New trial", "")
     _write_live(writer, session, trial)
-    writer.row("END-TRIAL", trial.stop, "", "", "The trial ended", "")
-    length = (trial.stop - trial.start).total_seconds()
-    writer.row("INFO", trial.stop, "", "", "TRIAL-BPOD-TIME", length)
+    writer.row("END-TRIAL", trial.ended, "", "", "The trial ended", "")
+    length = (trial.ended - trial.start).total_seconds()
+    writer.row("INFO", trial.ended, "", "", "TRIAL-BPOD-TIME", length)
     _write_states(writer, trial)
     if not options.print_first:
-        writer.printed(trial.stop, "Blocknumber:", trial.block, "Trialnumber:", place + 1)
+        writer.printed(trial.ended, "Blocknumber:", trial.block, "Trialnumber:", place + 1)
     following = session.trials[place + 1 : place + 2]
     left = following[0].available if following else dict.fromkeys(session.ports, False)
     for port in session.ports:
-        writer.printed(trial.stop, f"reward_{_LETTERS[port]}_accumulated:", left[port])
+        writer.printed(trial.ended, f"reward_{_LETTERS[port]}_accumulated:", left[port])
     names = ("LickPort_Lateral_pos", "LickPort_RostroCaudal_pos", "LickPort_DorsoVentral_pos")
     motors = dict(zip(names, map(int, trial.motors), strict=True))
-    writer.printed(trial.stop, "LickportMotors:", motors)
+    writer.printed(trial.ended, "LickportMotors:", motors)
 
 
 def _write_live(writer: _Writer, session: ForagingSession, trial: ForagingTrial) -> None:
@@ -289,7 +296,7 @@ def _write_live(writer: _Writer, session: ForagingSession, trial: ForagingTrial)
     rows += [(time, "TRANSITION", (time, "", state)) for time, state, _ in trial.events]
     rows.append((1e6, "TRANSITION", ("", "", "End")))
     for time, kind, cells in sorted(rows, key=lambda row: row[0]):
-        length = (trial.stop - trial.start).total_seconds()
+        length = (trial.ended - trial.start).total_seconds()
         lag = min(time + _PC_LAG, length)
         writer.row(kind, trial.start + timedelta(seconds=round(lag, 6)), *cells)
 
@@ -298,12 +305,12 @@ def _write_states(writer: _Writer, trial: ForagingTrial) -> None:
     visited = [(state, time, duration) for time, state, duration in trial.events]
     visited += [(f"Auto_Water_{_LETTERS[port]}", 0.35, 0.04) for port in trial.auto_water]
     for state, time, duration in visited:
-        writer.row("STATE", trial.stop, time, time + duration, state, duration)
+        writer.row("STATE", trial.ended, time, time + duration, state, duration)
     seen = {state for state, _, _ in visited}
     states = [f"{s}_{x}" for s in ("Choice", "Reward", "Auto_Water") for x in _LETTERS.values()]
     for state in (*states, "GoCue", "ITIBeforeVideoOn", "Double_dipped", _EXIT):
         if state not in seen:
-            writer.row("STATE", trial.stop, "nan", "nan", state, "nan")
+            writer.row("STATE", trial.ended, "nan", "nan", state, "nan")
 
 
 def concatenated(sessions: Sequence[ForagingSession]) -> list[ForagingTrial]:
