@@ -12,6 +12,7 @@ from pathlib import Path
 __all__ = [
     "AlignmentError",
     "AmbiguousSourceError",
+    "ClusterError",
     "ConfigError",
     "CorruptFileError",
     "FileFormatError",
@@ -32,6 +33,7 @@ __all__ = [
     "SpreadsheetError",
     "UnknownValueError",
     "UnreadableFileError",
+    "WorkerLostError",
     "plain_text",
 ]
 
@@ -156,6 +158,16 @@ class AlignmentError(SourceError, ValueError):
 
 class SpreadsheetError(SourceError, ValueError):
     """A row of a spreadsheet cannot be used."""
+
+
+class WorkerLostError(SourceError):
+    """The process that worked on a source died, however often it was tried."""
+
+
+class ClusterError(MaplakeError, ConnectionError):
+    """The cluster that was to do the work cannot be reached or used."""
+
+    exit_code = 3
 
 
 class SchemaError(MaplakeError, TypeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from maplake.config import Config
 from maplake.errors import IntegrityError, LakeVersionError
 from maplake.ingest.state import read_manifest
-from maplake.layout import FORMAT_VERSION, LAKE_NAME, Layout, manifest_file, table_file
+from maplake.layout import FORMAT_VERSION, LAKE_NAME, PART, Layout, manifest_file, table_file
 from maplake.query import catalog
 from maplake.tables import Store, Table, get, stored
 from maplake.writers import files, parquet
-from maplake.writers.commit import Stage, commit, recover
+from maplake.writers.commit import Stage, Staged, commit, recover
 from maplake.writers.lock import staging_run, write_lock
 
 
@@ -176,8 +176,35 @@ def update_catalog(config: Config, *, force: bool = False) -> bool:
     Whether it was rebuilt.
     """
     options = catalog_options(config)
-    if not force and catalog.is_current(config.lake.root, **options):
+    root = config.lake.root
+    if not force and catalog.is_current(root, **options):
         return False
-    with files.lake_faults(config.lake.root):
-        catalog.build(config.lake.root, **options)
+    # Under the lock, so that no slower writer puts back a catalog that lacks a new table.
+    with write_lock(root, config.lake.lock_timeout_s), files.lake_faults(root):
+        if not force and catalog.is_current(root, **options):
+            return False
+        catalog.build(root, **options)
     return True
+
+
+@contextmanager
+def catalog_kept(config: Config, parts: Iterable[Staged]) -> Iterator[None]:
+    """Commit in the block; if it adds a table's first file, the catalog follows before readers.
+
+    maplake's readers wait while anything is in the journal folder, so the commit and the views
+    of its tables appear to them as one. The caller holds the write lock.
+    """
+    layout = Layout(config.lake.root)
+    targets = {"/".join(path.split("/")[:3]) for part in parts for path in part.writes}
+    if all(next((layout.root / t).rglob(PART), None) for t in targets if t.startswith("tables/")):
+        yield
+        return
+    mark = layout.journal / "catalog"
+    files.make_dir(layout.journal)
+    files.write_bytes(mark, b"")
+    try:
+        yield
+        with files.lake_faults(layout.root):
+            catalog.build(layout.root, **catalog_options(config))
+    finally:
+        files.remove(mark)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from maplake.errors import IntegrityError
-from maplake.layout import Layout
+from maplake.layout import Layout, spare_file
 from maplake.writers import files
 
 
@@ -20,8 +20,15 @@ class SessionNumbers:
 
     def __init__(self, layout: Layout) -> None:
         self._path = layout.session_registry
+        self._spare = layout.root / spare_file(self._path.relative_to(layout.root).as_posix())
         self._numbers = self._load()
+        self._known = json.dumps(self._numbers)
         self._changed = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether a session got a number that is not saved yet."""
+        return self._changed
 
     def _load(self) -> dict[str, dict[str, int]]:
         try:
@@ -46,8 +53,18 @@ class SessionNumbers:
         """Return the number of a session, or None if it has none."""
         return self._numbers.get(str(subject_id), {}).get(name)
 
-    def save(self) -> None:
-        """Write the registry if anything changed; the caller holds the write lock."""
+    def save(self) -> bool:
+        """Write the registry if anything changed; the caller holds the write lock.
+
+        Returns
+        -------
+        False if another writer gave numbers meanwhile: nothing is written then.
+        """
         if self._changed:
+            if json.dumps(self._load()) != self._known:
+                return False
             files.write_json(self._path, self._numbers)
+            files.write_json(self._spare, self._numbers)
+            self._known = json.dumps(self._numbers)
             self._changed = False
+        return True

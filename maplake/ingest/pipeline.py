@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Sequence
 
 from maplake.config import Config
 from maplake.errors import NotFoundError
@@ -12,17 +10,13 @@ from maplake.ingest import archive, ccf, entered, locations, session_meta
 from maplake.ingest.lakes import update_catalog, writing
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.plan import Plan, make_plan
-from maplake.ingest.publish import publish, remember, report_of, rewrite
+from maplake.ingest.publish import as_they_are, remember, rewrite
 from maplake.ingest.report import Report, report_item
+from maplake.ingest.rounds import How, Progress, take_in
 from maplake.ingest.session import IN, SessionPlan
 from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING
-from maplake.ingest.stage import stage_session
 from maplake.ingest.state import read_all
-from maplake.ingest.work import StagedSession
 from maplake.layout import Layout
-from maplake.writers.lock import staging_run
-
-Progress = Callable[[str, int, int], None]
 
 #: Everything that ``ingest`` knows, in the order in which it is taken in.
 KINDS = (
@@ -70,6 +64,7 @@ def run(
     replace: bool = False,
     dry_run: bool = False,
     workers: int = 1,
+    scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Take everything new or changed into the lake.
@@ -91,6 +86,9 @@ def run(
         Say what would be done; nothing is written.
     workers
         Number of processes that read and stage; the commits are made by this one.
+    scheduler
+        Address of a Dask scheduler whose workers read and stage instead; None = that of
+        ``[dask]``.
     progress
         Called with a text, the number of sessions done and their total.
 
@@ -104,6 +102,8 @@ def run(
         If a kind is unknown.
     ConfigError
         If a configured path does not exist.
+    ClusterError
+        If the Dask cluster cannot be used.
     LakeError
         If the lake cannot be written to.
     """
@@ -117,23 +117,45 @@ def run(
         plan = make_plan(config, layout, numbers, read_all(layout), kinds, replace=replace)
         _select(plan, subject, session)
         report.sources += [report_item(item) for item in plan.others]
-        report.sources += [report_of(s, item) for s in plan.sessions for item in s.items]
+        report.sources += as_they_are(plan.sessions)
         return report
     for kind, load in _FIRST.items():
         if not kinds or kind in kinds:
             report.sources += load(config)
-    with writing(config) as layout:
-        numbers = SessionNumbers(layout)
-        plan = make_plan(config, layout, numbers, read_all(layout), kinds, replace=replace)
-        numbers.save()
+    plan = _plan(config, kinds, replace=replace)
     _select(plan, subject, session)
     report.sources += [report_item(item) for item in plan.others]
-    _ingest(config, plan, report, workers, progress)
+    idle = [one for one in plan.sessions if not one.todo]
+    report.sources += as_they_are(idle)
+
+    def replan(names: set[str]) -> list[SessionPlan]:
+        again = _plan(config, kinds, replace=replace)
+        return [one for one in again.sessions if one.name in names]
+
+    busy = [one for one in plan.sessions if one.todo]
+    how = How(workers, config.dask.scheduler if scheduler is None else scheduler, progress)
+    report.sources += take_in(config, busy, replan, how)
+    remember(config, plan.others, idle)
     for kind, load in _LAST.items():
         if not kinds or kind in kinds:
             report.sources += load(config)
     update_catalog(config)
     return report
+
+
+def _plan(config: Config, kinds: Sequence[str], *, replace: bool) -> Plan:
+    """Make a plan and keep the session numbers that it gave."""
+    with writing(config) as layout:  # makes the lake where there is none, and ends loose ends
+        pass
+    while True:
+        numbers = SessionNumbers(layout)
+        plan = make_plan(config, layout, numbers, read_all(layout), kinds, replace=replace)
+        if not numbers.changed:
+            return plan
+        # Looking through slow disks without the lock; numbers that others gave meanwhile count.
+        with writing(config):
+            if numbers.save():
+                return plan
 
 
 def _check_kinds(kinds: Sequence[str]) -> None:
@@ -151,37 +173,13 @@ def _select(plan: Plan, subject: int | str | None, session: int | None) -> None:
         plan.others = []
 
 
-def _ingest(
-    config: Config, plan: Plan, report: Report, workers: int, progress: Progress | None
-) -> None:
-    busy = [session for session in plan.sessions if session.todo]
-    idle = [session for session in plan.sessions if not session.todo]
-    for session in idle:
-        report.sources += [report_of(session, item) for item in session.items]
-    with staging_run(config.lake.root) as name:
-        for done, (session, result) in enumerate(_staged(config, name, busy, workers), start=1):
-            report.sources += publish(config, session, result)
-            if progress:
-                progress(f"{session.h2o} session {session.session}", done, len(busy))
-    remember(config, plan.others, idle)
-
-
-def _staged(
-    config: Config, name: str, sessions: Sequence[SessionPlan], workers: int
-) -> Iterator[tuple[SessionPlan, StagedSession]]:
-    """Stage sessions, in this process or in several, and yield them as they are ready."""
-    if workers <= 1 or len(sessions) <= 1:
-        for session in sessions:
-            yield session, stage_session(config, name, session)
-        return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(sessions)), mp_context=context) as pool:
-        jobs = {pool.submit(stage_session, config, name, s): s for s in sessions}
-        for job in as_completed(jobs):
-            yield jobs[job], job.result()
-
-
-def rebuild(config: Config, *, workers: int = 1, progress: Progress | None = None) -> Report:
+def rebuild(
+    config: Config,
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
+) -> Report:
     """Read everything again from the raw files; session numbers stay.
 
     Each session is replaced in one commit of its own, so the lake stays usable meanwhile.
@@ -198,4 +196,4 @@ def rebuild(config: Config, *, workers: int = 1, progress: Progress | None = Non
                 if state.status == IN and state.kind != archive.KIND:
                     state.settings = state.fingerprint = "to be rebuilt"
             rewrite(layout, name, states, "rebuild")
-    return run(config, workers=workers, progress=progress)
+    return run(config, workers=workers, scheduler=scheduler, progress=progress)

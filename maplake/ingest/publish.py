@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from maplake.config import Config
 from maplake.ingest.decide import held_back
-from maplake.ingest.lakes import stage_global, writing
+from maplake.ingest.lakes import catalog_kept, stage_global, writing
 from maplake.ingest.outdated import take_out
 from maplake.ingest.report import SourceReport, report_item
-from maplake.ingest.session import FAILED, IN, PLANNED, SKIPPED, WAITING, Item, SessionPlan, State
+from maplake.ingest.session import (
+    FAILED,
+    IN,
+    PLANNED,
+    SKIPPED,
+    WAITING,
+    Item,
+    SessionPlan,
+    State,
+    is_overtaken,
+)
 from maplake.ingest.state import SourceState, read_manifest, read_state, state_json
 from maplake.ingest.work import StagedSession
 from maplake.layout import LAKE_NAME, Layout, manifest_file, state_file
 from maplake.tables import get
+from maplake.writers import files
 from maplake.writers.commit import Stage, Staged, commit
 from maplake.writers.lock import staging_run
 
@@ -27,20 +38,34 @@ def report_of(session: SessionPlan, item: Item, **changes: object) -> SourceRepo
     return report_item(item, session.partition, session.state.get(item.source.key), **changes)
 
 
-def publish(config: Config, session: SessionPlan, result: StagedSession) -> list[SourceReport]:
+def as_they_are(sessions: Iterable[SessionPlan]) -> list[SourceReport]:
+    """Return the reports of sessions that are left alone."""
+    return [report_of(session, item) for session in sessions for item in session.items]
+
+
+def publish(
+    config: Config, session: SessionPlan, result: StagedSession
+) -> list[SourceReport] | None:
     """Commit a staged session, or remember what kept it out.
 
     Returns
     -------
-    What became of each of its sources.
+    What became of each of its sources; None if another writer changed the session since it was
+    planned: nothing is committed then.
     """
     if result.errors:
         return _keep_out(config, session, result)
+    if result.overtaken:
+        return None
     if result.staged is None:
-        return [report_of(session, item) for item in session.items]
+        return as_they_are([session])
     with writing(config) as layout:
         current = read_state(layout, session.name)
-        _commit(layout, session, result, result.staged, current)
+        if is_overtaken(session, current):
+            files.remove(layout.staging / result.staged.name)
+            return None
+        with catalog_kept(config, [result.staged]):
+            _commit(layout, session, result, result.staged, current)
     states = {state.key: state for state in result.states}
     share = result.seconds / max(1, len(states))
     reports = []
@@ -101,12 +126,12 @@ def stage_records(
         for path, entry in read_manifest(layout, name).items()
         if not any(path == place or path.startswith(f"{place}/") for place in replaced)
     }
-    files = kept | staged.manifest
-    states, outdated = take_out(states, files, replaced)
+    listed = kept | staged.manifest
+    states, outdated = take_out(states, listed, replaced)
     for path in outdated:
         stage.delete(path)
-        del files[path]
-    stage.json(manifest_file(name), {"files": files})
+        del listed[path]
+    stage.json(manifest_file(name), {"files": listed})
     stage.json(state_file(name), state_json(states.values()))
 
 

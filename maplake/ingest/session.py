@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from maplake.ingest.sources import Source
+from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING, Source
 from maplake.ingest.state import SourceState, state_name
 
 State = dict[tuple[str, str], SourceState]
+
+#: Kinds of the sources that a session is read from.
+SESSION_KINDS = (BEHAVIOR, EPHYS, LFP, NIDQ, TRACKING, HISTOLOGY)
 
 #: Nothing was found of a kind that is looked for.
 ABSENT = "absent"
@@ -77,3 +80,17 @@ class SessionPlan:
     def todo(self) -> list[Item]:
         """What is to be read, in order."""
         return [item for item in self.items if item.status == PLANNED]
+
+
+def is_overtaken(session: SessionPlan, current: State) -> bool:
+    """Whether another writer changed a session in the lake since it was planned."""
+    return _standing(session.state) != _standing(current)
+
+
+def _standing(state: State) -> dict[tuple[str, str], tuple[object, ...]]:
+    """Return what a session's rows come from; what was computed from them does not matter."""
+    return {
+        key: (s.status, s.fingerprint, s.settings, s.depends, s.reader, s.reader_version)
+        for key, s in state.items()
+        if s.kind in SESSION_KINDS and s.status in (IN, DELETED)
+    }

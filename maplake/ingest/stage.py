@@ -15,9 +15,9 @@ from maplake.ingest import behavior, ephys, histology, lfp, nidq, tracking
 from maplake.ingest.archive import stage_archive
 from maplake.ingest.decide import NEEDS, stat_of
 from maplake.ingest.plan import settings_of
-from maplake.ingest.session import IN, Item, SessionPlan
+from maplake.ingest.session import IN, Item, SessionPlan, is_overtaken
 from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING, Source
-from maplake.ingest.state import SourceState, fingerprint, hash_file
+from maplake.ingest.state import SourceState, fingerprint, hash_file, read_state
 from maplake.ingest.work import StagedSession, Work
 from maplake.layout import Layout
 from maplake.writers.files import lake_faults
@@ -47,6 +47,8 @@ def stage_session(config: Config, run: str, plan: SessionPlan) -> StagedSession:
     """
     begin = time.perf_counter()
     work = Work(config, Layout(config.lake.root), plan, run)
+    if is_overtaken(plan, read_state(work.layout, plan.name)):
+        return StagedSession(overtaken=True)
     try:
         with lake_faults(work.layout.root):
             out: set[str] = set()

@@ -37,6 +37,8 @@ class StagedSession:
         What went wrong, by kind and name of the source; if there is anything, nothing is staged.
     seconds
         Time taken, s.
+    overtaken
+        Whether another writer changed the session since it was planned; nothing was read then.
     """
 
     staged: Staged | None = None
@@ -44,6 +46,7 @@ class StagedSession:
     lookups: list[tuple[str, pa.Table]] = field(default_factory=list)
     errors: dict[tuple[str, str], MaplakeError] = field(default_factory=dict)
     seconds: float = 0.0
+    overtaken: bool = False
 
 
 class Work:
