@@ -192,3 +192,7 @@ def state_file(name: str) -> PurePosixPath:
 def manifest_file(name: str) -> PurePosixPath:
     """Return the path, below the lake's root, of a session's (or the lake's) manifest."""
     return PurePosixPath(".maplake", "manifest", f"{name}.json")
+
+
+#: Records of the whole lake; a second copy is kept of each, as of tables that people fill in.
+SPARED_RECORDS = (manifest_file(LAKE_NAME), state_file(LAKE_NAME), OWN_TABLES)

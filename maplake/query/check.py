@@ -5,17 +5,18 @@ A few set-wise queries per table, whatever the number of sessions.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from maplake.errors import LakeError
+from maplake.errors import IntegrityError
 from maplake.layout import relative_glob
+from maplake.query.check_files import Progress, check_files
 from maplake.query.connection import connect
 from maplake.query.known import tables_of
-from maplake.query.overview import manifest_files, table_name
+from maplake.query.problems import Problem
 from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal
 from maplake.query.views import has_files, raw_name
 from maplake.tables import TABLES, Column, Ref, Table
@@ -23,36 +24,14 @@ from maplake.tables import TABLES, Column, Ref, Table
 if TYPE_CHECKING:
     import duckdb
 
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes
-    ----------
-    table
-        Full name of the table; empty for files of no table.
-    partition
-        File or folder below the lake's root; empty where a problem is spread over several.
-    kind
-        ``unreadable``, ``schema``, ``null``, ``key``, ``unique``, ``values``, ``reference``,
-        ``missing``, ``extra``, ``bytes``, ``rows`` or ``checksum``.
-    message
-        What is wrong, with an example.
-    rows
-        How many rows, where that applies.
-    """
-
-    table: str
-    partition: str
-    kind: str
-    message: str
-    rows: int | None = None
+__all__ = ["Problem", "check"]
 
 
-def check(
-    lake_root: Path, deep: bool = False, progress: Callable[[str], object] | None = None
-) -> list[Problem]:
+#: Memory of the queries; what needs more goes by way of temporary files.
+_MEMORY = "2GB"
+
+
+def check(lake_root: Path, deep: bool = False, progress: Progress | None = None) -> list[Problem]:
     """Check keys, references, values, schemas and files of the lake at ``lake_root``.
 
     Parameters
@@ -60,9 +39,10 @@ def check(
     lake_root
         The lake's folder.
     deep
-        Also compare the SHA-256 of every file.
+        Also compare the SHA-256 of every file, second copies and snapshots too.
     progress
-        Called with the name of each table before it is checked.
+        Called with the name of what is checked next, the number done and their total, for the
+        files and then for the tables.
 
     Returns
     -------
@@ -70,22 +50,23 @@ def check(
 
     Raises
     ------
-    IntegrityError
-        If a manifest is damaged.
     LakeError
         If the catalog cannot be read.
     """
     root = Path(lake_root)
-    problems = list(_files(root, deep))
-    con = connect(root)
+    problems = list(check_files(root, deep=deep, progress=progress))
     try:
-        for table in (t for t in tables_of(root).values() if t.store.on_disk):
+        tables = [table for table in tables_of(root).values() if table.store.on_disk]
+    except IntegrityError:  # of the lab's own tables; their record is among the problems
+        return problems
+    with TemporaryDirectory(prefix="maplake-") as folder, closing(connect(root)) as con:
+        con.execute(f"SET memory_limit = {literal(_MEMORY)}")
+        con.execute(f"SET temp_directory = {literal(folder)}")
+        for done, table in enumerate(tables):
             if progress:
-                progress(table.full_name)
+                progress(table.full_name, done, len(tables))
             if has_files(root, table):
                 problems += _table(con, root, table)
-    finally:
-        con.close()
     return problems
 
 
@@ -235,59 +216,3 @@ def _names(names: Sequence[str]) -> str:
 
 def _view(table: Table) -> str:
     return full_identifier(raw_name(table))
-
-
-def _files(root: Path, deep: bool) -> Iterator[Problem]:
-    """Compare the files with the manifests."""
-    known: dict[str, str] = {}
-    for name, files in manifest_files(root).items():
-        for path, entry in files.items():
-            if path in known:
-                yield _file_problem(path, "extra", f"it is in two manifests: {known[path]}, {name}")
-            known[path] = name
-            yield from _file(root, path, entry, deep)
-    for folder in ("tables", "arrays"):
-        for file in sorted((root / folder).rglob("*")):
-            below = file.relative_to(root).as_posix()
-            if file.is_file() and below not in known:
-                yield _file_problem(below, "extra", "no manifest knows this file")
-
-
-def _file(root: Path, path: str, entry: dict[str, object], deep: bool) -> Iterator[Problem]:
-    file = root / path
-    try:
-        size = file.stat().st_size
-    except OSError as error:
-        yield _file_problem(path, "missing", f"the manifest's file cannot be found ({error})")
-        return
-    if size != entry.get("bytes"):
-        yield _file_problem(path, "bytes", f"{size} bytes instead of {entry.get('bytes')}")
-    elif deep and _sha256(file) != entry.get("sha256"):
-        yield _file_problem(path, "checksum", "its content is not what was written")
-    if entry.get("rows") is not None:
-        yield from _rows(file, path, entry["rows"])
-
-
-def _rows(file: Path, path: str, wanted: object) -> Iterator[Problem]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        found = pq.read_metadata(file).num_rows
-    except (OSError, pa.ArrowException) as error:
-        yield _file_problem(path, "unreadable", str(error).splitlines()[0])
-        return
-    if found != wanted:
-        yield _file_problem(path, "rows", f"{found} rows instead of {wanted}", found)
-
-
-def _file_problem(path: str, kind: str, message: str, rows: int | None = None) -> Problem:
-    return Problem(table_name(path) or "", path, kind, message, rows)
-
-
-def _sha256(file: Path) -> str:
-    try:
-        with file.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise LakeError(f"a file of the lake cannot be read: {error}", file=file) from error

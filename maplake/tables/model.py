@@ -71,6 +71,10 @@ _PARTITIONS = {
 }
 
 
+#: Kinds of sources that people enter.
+_ENTERED = ("entered", "insertion_location", "session_meta")
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column: its Arrow type, its meaning, its unit.
@@ -164,6 +168,16 @@ class Table:
     def partition(self) -> tuple[str, ...]:
         """Columns that the folder names carry and the files do not."""
         return self.store.partition
+
+    @property
+    def spared(self) -> bool:
+        """Whether a second copy of its files is kept, as raw files alone cannot give them back.
+
+        Tables of the whole lake hold rows of many sources; others what people entered by hand.
+        """
+        if self.kind == "computed":
+            return False
+        return self.store is Store.GLOBAL or self.kind in _ENTERED
 
     @cached_property
     def file_columns(self) -> tuple[Column, ...]:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 import maplake
 from maplake.errors import LakeLockedError, LakeReadOnlyError
-from maplake.layout import Layout, spare_file, table_file
+from maplake.layout import SPARED_RECORDS, Layout, spare_file, table_file
 from maplake.seal import sealed
 from maplake.tables import TABLES, Table
 from maplake.writers import files, keep, parquet
@@ -91,7 +91,7 @@ class Stage:
         place = self.path(target)
         parquet.write(table, checked, place)
         self._record(target, place, checked.num_rows)
-        if keep.needs_spare(table):
+        if table.spared:
             shutil.copyfile(place, self.path(spare_file(target)))
         return int(checked.num_rows)
 
@@ -103,7 +103,10 @@ class Stage:
 
     def json(self, target: PurePosixPath, value: Any) -> None:
         """Stage a JSON file, with the SHA-256 of its content."""
-        files.write_bytes(self.path(target), files.json_bytes(sealed(value)))
+        content = files.json_bytes(sealed(value))
+        files.write_bytes(self.path(target), content)
+        if target in SPARED_RECORDS:
+            files.write_bytes(self.path(spare_file(target)), content)
 
     def array(self, target: PurePosixPath) -> Path:
         """Return the place to write the Zarr folder that will become ``target``."""

@@ -14,27 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from maplake.errors import IntegrityError
 from maplake.layout import Layout, book_of, manifest_file, spare_file
-from maplake.tables import Store, Table
 from maplake.writers import files
 
 if TYPE_CHECKING:
     from maplake.writers.commit import Staged
 
-__all__ = ["keep", "needs_spare", "spares"]
-
-#: Kinds of sources that people enter: there may be no raw file to read them from again.
-_ENTERED = {"entered", "insertion_location", "session_meta"}
+__all__ = ["keep", "spares"]
 
 Files = Mapping[str, Mapping[str, Any]]
-
-
-def needs_spare(table: Table) -> bool:
-    """Whether a second copy of a table's files is kept, as they cannot be made from raw files.
-
-    Tables of the whole lake hold rows of many sources, and what people entered by hand.
-    """
-    whole = table.store is Store.GLOBAL and table.kind != "computed"
-    return whole or table.kind in _ENTERED
 
 
 def spares(layout: Layout, part: Staged) -> list[str]:
