@@ -7,6 +7,7 @@ from lakefiles import METHOD, finish, small_lake, write_table
 
 import maplake
 from maplake.query import catalog
+from maplake.tables import get
 
 KEY = {"subject_id": 101, "session": 1, "insertion_number": 1}
 UNITS = [7, 10, 20, 30, 40, 50]
@@ -68,28 +69,60 @@ def test_limits_of_an_area(root):
         10: ("all", False),
         20: ("all", False),
         30: ("all", False),
-        40: ("all", None),  # its presence is not known, and nothing else fails
+        40: ("all", False),  # its presence is not known
         50: ("all", True),
     }
-    write_table(root, "ephys.recordable_brain_region", KEY, brain_area=["ALM"], hemisphere=["left"])
+    meant_for(root, "ALM")
     assert passed(root) == dict.fromkeys(UNITS, ("ALM", False))  # 5 Hz are too few there
 
 
-def test_no_limit_always_holds(root):
-    limits(root, brain_area=["all"])
-    assert set(passed(root).values()) == {("all", True)}
+def meant_for(root, *areas):
+    sides = ["left"] * len(areas)
+    write_table(root, "ephys.recordable_brain_region", KEY, brain_area=areas, hemisphere=sides)
 
 
-def test_two_areas_are_none(root):
-    limits(root, brain_area=["all", "ALM"], unit_amp_min=[None, 1e9])
+def test_limits_are_as_published(root):
+    """Strict ones, by the probe's area; the first one by name of several."""
+    rates = [5.0, 5.0, 5.0, 0.2, 5.0, 5.0]
+    isi = [0.05, 0.05, 0.1, 0.05, 0.05, 0.0999]
+    presence = [0.96, 0.95, 0.99, 0.99, 0.99, 0.99]
+    cutoff = [0.01, 0.01, 0.01, 0.01, 0.1, 0.01]
+    metrics(root, presence_ratio=presence, amplitude_cutoff=cutoff, isi_viol=isi, firing_rate=rates)
+    with maplake.open(root) as lake:
+        sizes = dict(lake.sql("SELECT unit, unit_amp FROM ephys.unit WHERE subject_id = 101 "
+                              "AND session = 1 AND insertion_number = 1").fetchall())  # fmt: skip
+    kept = zip(UNITS, presence, cutoff, isi, rates, strict=True)
+    alm = {
+        unit: ("ALM", sizes[unit] > 100 and p > 0.95 and c < 0.1 and i < 0.1 and r > 0.2)
+        for unit, p, c, i, r in kept
+    }
+    rows = [("ALM", 100.0, 0.2, 0.95, 0.1, 0.1), ("Thalamus", 1e9, 0.1, 0.9, 0.05, 0.08)]
+    assert rows[0] in get("ephys.unit_criteria").rows
+    names = get("ephys.unit_criteria").file_schema.names
+    limits(root, **dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    meant_for(root, "Thalamus", "ALM")
+    assert passed(root) == alm
+    meant_for(root, "Thalamus")
+    assert passed(root) == dict.fromkeys(UNITS, ("Thalamus", False))
+    meant_for(root, "Cerebellum")
+    assert passed(root) == dict.fromkeys(UNITS, (None, True))
+
+
+def test_without_metrics_it_is_not_known(root):
+    limits(root, brain_area=["ALM"])
+    meant_for(root, "ALM")
+    assert passed(root) == dict.fromkeys(UNITS, ("ALM", None))
+
+
+def test_one_epoch_of_several_is_enough(root):
     write_table(
-        root,
-        "ephys.recordable_brain_region",
-        KEY,
-        brain_area=["ALM", "M2"],
-        hemisphere=["left", "left"],
-    )
-    assert set(passed(root).values()) == {("all", True)}
+        root, "ephys.cluster_metric", KEY, clustering_method=[METHOD] * 2, unit=[7, 7],
+        epoch_name_quality_metrics=["a", "b"], presence_ratio=[0.1, 0.99],
+        amplitude_cutoff=[0.01, 0.01], isi_viol=[0.0, 0.0], firing_rate=[9.0, 9.0],
+    )  # fmt: skip
+    limits(root, brain_area=["all"], presence_ratio_min=[0.9])
+    assert passed(root)[7] == ("all", True)
+    assert passed(root)[10] == ("all", None)
 
 
 def test_where_units_are(root):
@@ -179,5 +212,12 @@ def test_tracking_quality(root):
         assert bad == [(0,), (1,), (3,), (4,)]
         qc = lake.sql("FROM tracking.tracking_qc").pl().row(0, named=True)
         assert (qc["frame_count"], qc["bad_count"], qc["bad_percentage"]) == (8, 4, 50.0)
+        assert qc["bad_frames"] == [0, 1, 3, 4]
         wide = lake.sql("SELECT bad_count FROM tracking.qc(limit_px := 30)").fetchall()
         assert wide == [(1,)]
+    names = {"tracking_device": ["Camera 0", "Camera 1"], "feature": ["jaw", "jaw"]}
+    write_table(root, "tracking.qc_limit", {}, **names, max_jump=[20.7, 1.0])
+    catalog.build(root)
+    with maplake.open(root) as lake:
+        qc = lake.sql("FROM tracking.tracking_qc").pl().row(0, named=True)
+    assert (qc["bad_count"], qc["bad_frames"]) == (3, [0, 1, 4])

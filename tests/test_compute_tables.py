@@ -46,10 +46,11 @@ def test_cell_types_are_those_of_ephys_unit(root):
 
 
 def drift(rates):
-    moving = np.convolve(rates, np.ones(6) / 6, "valid")[::6]
-    if not len(moving) or not moving.mean():
+    """The published computation."""
+    if len(rates) < 6 or not np.mean(rates):
         return None
-    share = stats.poisson.cdf(moving, moving.mean())
+    moving = np.convolve(rates, np.ones(6) / 6, "same")[::6]
+    share = stats.poisson.cdf(moving, np.mean(rates))
     return np.mean((share > 0.95) | (share < 0.05))
 
 
@@ -57,7 +58,8 @@ def test_drift_of_every_unit(root):
     found = sql(root, "FROM ephys.map_cluster_metric")
     spikes = sql(root, "FROM ephys.spike WHERE trial IS NOT NULL")
     good = sql(root, "FROM ephys.good_trial")
-    times = sql(root, "FROM experiment.session_trial")
+    ends = sql(root, "FROM experiment.trial_event WHERE trial_event_type = 'trialend'")
+    durations = dict(ends.select("trial", "trial_event_time").rows())
     recorded = sql(root, "FROM ephys.ephys_trial")
     assert len(found) == len(sql(root, "FROM ephys.unit"))
     assert len(good) > 0
@@ -67,16 +69,22 @@ def test_drift_of_every_unit(root):
         mine = set(good.filter(insertion_number=probe)["trial"])
         chosen = sorted(trials & mine if mine else trials)
         counts = spikes.filter(insertion_number=probe, unit=row["unit"])["trial"].to_list()
-        durations = {
-            t: b - a for t, a, b in times.select("trial", "start_time", "stop_time").rows()
-        }
         wanted = drift([counts.count(trial) / durations[trial] for trial in chosen])
         assert row["drift_metric"] == wanted or np.isclose(row["drift_metric"], wanted, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("trials", "expected"), [(5, np.nan), (6, 0.0), (11, 0.0), (12, 0.0)])
+def test_drift_is_the_published_one():
+    rng = np.random.default_rng(8)
+    for trials in (6, 7, 11, 12, 13, 200):
+        count = rng.poisson(rng.uniform(0, 9, (5, 1)) * np.linspace(0.5, 2, trials))
+        duration = rng.uniform(3, 6, trials)
+        wanted = [drift(unit) for unit in count / duration]
+        assert drift_metric(count, duration).tolist() == wanted
+
+
+@pytest.mark.parametrize(("trials", "expected"), [(0, np.nan), (5, np.nan), (6, 0.0), (18, 0.0)])
 def test_drift_of_few_trials(trials, expected):
-    count = np.full((1, trials), 8)
+    count = np.full((1, trials), 1)
     assert np.array_equal(drift_metric(count, np.ones(trials)), [expected], equal_nan=True)
 
 
@@ -84,7 +92,8 @@ def test_drift_of_silent_and_changing_units():
     count = np.vstack([np.zeros(24), np.repeat([0, 40], 12)]).astype(int)
     found = drift_metric(count, np.ones(24))
     assert np.isnan(found[0])
-    assert found[1] == 1.0
+    # Averages of 0, 0, half of both, and 40 against a mean of 20.
+    assert found[1] == 0.75
 
 
 def test_period_selectivity(root):
@@ -182,7 +191,7 @@ def test_lines_are_least_squares():
     found = fit_line(points, depth, 20)
     for axis in (0, 2):
         fit = np.polyval(np.polyfit(points[:, 1], points[:, axis], 1), depth)
-        assert np.abs(found[:, axis] - 20 * np.rint(fit / 20)).max() == 0
+        assert np.abs(found[:, axis] - 20 * np.round(fit.astype(int) / 20)).max() == 0
     assert found[:, 1].tolist() == depth.tolist()
     assert fit_line(points[:1], depth, 20) is None
 
@@ -258,7 +267,7 @@ def test_shanks_of_a_whole_lab(whole):
         every = np.vstack(mine).astype(float)
         ml, ap = (np.polyval(np.polyfit(every[:, 1], every[:, a], 1), depth) for a in (0, 2))
         line = np.column_stack([ml, depth, ap])
-        line = (um * np.rint(line / um)).astype(int)
+        line = (um * np.round(np.round(line, 6).astype(int) / um)).astype(int)
         inside = line[[volume.region_at(*p).item() > 0 for p in line]]
         assert np.array_equal(points.filter(**name).select(axes).to_numpy(), inside)
         assert surface.filter(**name).select(axes).row(0) == tuple(inside[0])

@@ -79,15 +79,27 @@ def fit_tuning(phase: NDArray[np.floating], rate: NDArray[np.floating]) -> Tunin
     if known.sum() < 5 or not np.any(rate[known] > 0):
         return None
     x, y = phase[known], rate[known]
+    # A peak that lies on the seam of the circle is only found from there.
+    fits = [fit for peak in (float(x[y.argmax()]), 0.0) if (fit := _fitted(x, y, peak)) is not None]
+    if not fits:
+        return None
+    best = min(fits, key=lambda fit: float(((y - _bump(x, *fit)) ** 2).sum()))
+    peak = best[1]
+    top, bottom = _bump(np.array([peak, peak + np.pi]), *best)
+    return Tuning(float(peak % (2 * np.pi)), float((top - bottom) / top)) if top > 0 else None
+
+
+def _fitted(
+    x: NDArray[np.floating], y: NDArray[np.floating], peak: float
+) -> NDArray[np.float64] | None:
+    """Return width, peak, height and base of the curve of least squares; None if none is found."""
     low, high = float(y.min()), float(y.max())
-    start = [1.0, float(x[y.argmax()]), high - low, low]
     bounds = ([1e-6, 0, 0, 0], [np.pi / 2, 2 * np.pi, high + low, high])
     try:
-        (width, peak, height, base), _ = curve_fit(_bump, x, y, p0=start, bounds=bounds)
+        found, _ = curve_fit(_bump, x, y, p0=[1.0, peak, high - low, low], bounds=bounds)
     except (RuntimeError, ValueError):
         return None
-    top, bottom = _bump(np.array([peak, peak + np.pi]), width, peak, height, base)
-    return Tuning(float(peak % (2 * np.pi)), float((top - bottom) / top)) if top > 0 else None
+    return np.asarray(found)
 
 
 def rayleigh(phase: NDArray[np.floating]) -> float | None:

@@ -136,8 +136,8 @@ def fit_line(
     Returns
     -------
     line
-        CCF x, y, z in um at each depth, rounded to the voxel, (depths, 3); None where the points
-        are of fewer than two depths.
+        CCF x, y, z in um at each depth, (depths, 3), cut to whole um and then rounded to the voxel
+        as published; None where the points are of fewer than two depths.
     """
     if len(np.unique(points[:, 1])) < 2:
         return None
@@ -145,7 +145,8 @@ def fit_line(
     design = np.column_stack([np.ones(len(points)), points[:, 1] - centre])
     (ml, ap), *_ = (np.linalg.lstsq(design, points[:, [0, 2]], rcond=None)[0].T,)
     rows = [ml[0] + ml[1] * (depth - centre), depth, ap[0] + ap[1] * (depth - centre)]
-    return (voxel_um * np.rint(np.column_stack(rows) / voxel_um)).astype(np.int32)
+    whole = np.trunc(np.round(np.column_stack(rows), 6))  # 4999.9999999 is 5000, but for rounding
+    return (voxel_um * np.rint(whole / voxel_um)).astype(np.int32)
 
 
 def _positions(lake: Lake, key: Key) -> pl.DataFrame:

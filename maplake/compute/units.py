@@ -51,8 +51,9 @@ def _types(waveforms: list[list[float]], rate: float) -> list[str]:
 def drift_metric(count: NDArray[np.integer], duration: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return how often the rate of units leaves what a Poisson process would do.
 
-    Rates per trial are averaged over 6 trials at a time, of these every 6th is taken: means of
-    trials that no other mean shares. Each is compared with the Poisson distribution of their mean.
+    As published: rates per trial are averaged over 6 trials (moving mean; rates before the first
+    and after the last trial count as 0), of these every 6th is taken, from the first one on. Each
+    is compared with the Poisson distribution of the mean over all trials.
 
     Parameters
     ----------
@@ -64,17 +65,16 @@ def drift_metric(count: NDArray[np.integer], duration: NDArray[np.floating]) -> 
     Returns
     -------
     share
-        Share of means below the 5 % or above the 95 % point, (units,); NaN with fewer than 6
+        Share of averages below the 5 % or above the 95 % point, (units,); NaN with fewer than 6
         trials and without any spike.
     """
-    count = np.asarray(count)
-    whole = count.shape[1] // _WINDOW * _WINDOW
-    if not whole:
-        return np.full(count.shape[0], np.nan)
-    rates = count[:, :whole] / np.asarray(duration, dtype=np.float64)[:whole]
-    means = rates.reshape(len(rates), -1, _WINDOW).mean(axis=2)
-    mean = means.mean(axis=1, keepdims=True)
-    below = poisson.cdf(means, mean)
+    rates = np.asarray(count) / np.asarray(duration, dtype=np.float64)
+    if rates.shape[1] < _WINDOW or not len(rates):
+        return np.full(len(rates), np.nan)
+    kernel = np.ones(_WINDOW) / _WINDOW
+    averages = np.array([np.convolve(unit, kernel, "same")[::_WINDOW] for unit in rates])
+    mean = rates.mean(axis=1, keepdims=True)
+    below = poisson.cdf(averages, mean)
     share = ((below > _HIGH) | (below < _LOW)).mean(axis=1)
     return np.where(mean[:, 0] > 0, share, np.nan)
 
@@ -97,15 +97,26 @@ def map_cluster_metric(lake: Lake, key: Key) -> pl.DataFrame:
 
 
 def _trials(lake: Lake, key: Key) -> pl.DataFrame:
-    """Return trial and duration (s) of the recorded trials, of good ones where there are some."""
+    """Return trial and duration (s) of the recorded trials, of good ones where there are some.
+
+    A trial lasts until its event ``trialend``, as published; without one until it stops.
+    """
     recorded = part(lake, "ephys.ephys_trial", key).select("trial")
     good = part(lake, "ephys.good_trial", key).select("trial")
     if len(good):
         recorded = recorded.join(good, on="trial", how="semi")
-    times = part(lake, "experiment.session_trial", key).select(
-        "trial", duration=pl.col("stop_time") - pl.col("start_time")
+    ends = (
+        part(lake, "experiment.trial_event", key)
+        .filter(trial_event_type="trialend")
+        .group_by("trial")
+        .agg(end=pl.col("trial_event_time").max())
     )
-    return recorded.join(times, on="trial").filter(pl.col("duration") > 0).sort("trial")
+    stops = part(lake, "experiment.session_trial", key).select(
+        "trial", stop=pl.col("stop_time") - pl.col("start_time")
+    )
+    times = recorded.join(stops, on="trial").join(ends, on="trial", how="left")
+    known = times.select("trial", duration=pl.coalesce("end", "stop"))
+    return known.filter(pl.col("duration") > 0).sort("trial")
 
 
 def coarse_area(
@@ -183,6 +194,7 @@ COMPUTATIONS = (
             "ephys.ephys_trial",
             "ephys.good_trial",
             "experiment.session_trial",
+            "experiment.trial_event",
         ),
         map_cluster_metric,
     ),

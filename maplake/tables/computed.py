@@ -55,9 +55,9 @@ TABLES = (
             Column(
                 "drift_metric",
                 REAL,
-                "share of rates, averaged over 6 trials, outside of the 5 to 95 % range of a "
-                "Poisson distribution of their mean; good trials only where there are some; null "
-                "with fewer than 6 trials or no spikes",
+                "share of rates per trial, averaged over 6 trials (moving mean, then every 6th), "
+                "outside of the 5 to 95 % range of a Poisson distribution of their mean; good "
+                "trials only where there are some; null with fewer than 6 trials or no spikes",
                 nullable=True,
             ),
         ),

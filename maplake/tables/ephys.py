@@ -373,18 +373,29 @@ TABLES = (
     Table(
         "ephys",
         "unit_criteria",
-        "limits that good units keep, by brain area; 'all' for areas without limits of their own",
+        "limits that good units keep, by brain area, first the published ones; all for areas "
+        "without limits of their own",
         (
             Column("brain_area", TEXT, "area in the lab's words, or all"),
-            _metric("unit_amp_min", "lowest amplitude; null = no limit", "uV"),
-            _metric("firing_rate_min", "lowest avg_firing_rate; null = no limit", "Hz"),
-            _metric("presence_ratio_min", "lowest presence ratio; null = no limit"),
-            _metric("isi_violation_max", "highest isi_violation; null = no limit"),
-            _metric("amplitude_cutoff_max", "highest amplitude cutoff; null = no limit"),
+            _metric("unit_amp_min", "amplitude above which it must be; null = no limit", "uV"),
+            _metric(
+                "firing_rate_min", "avg_firing_rate above which it must be; null = no limit", "Hz"
+            ),
+            _metric("presence_ratio_min", "presence ratio above which it must be; null = no limit"),
+            _metric("isi_violation_max", "isi_violation below which it must be; null = no limit"),
+            _metric(
+                "amplitude_cutoff_max", "amplitude cutoff below which it must be; null = no limit"
+            ),
         ),
         key=("brain_area",),
         store=Store.GLOBAL,
-        rows=(("all", 100.0, 0.1, 0.9, 0.5, 0.1),),
+        rows=(
+            ("ALM", 100.0, 0.2, 0.95, 0.1, 0.1),
+            ("Medulla", 150.0, 0.2, 0.9, 10.0, 0.15),
+            ("Midbrain", 100.0, 0.1, 0.9, 1.0, 0.08),
+            ("Striatum", 70.0, 0.1, 0.9, 0.5, 0.1),
+            ("Thalamus", 90.0, 0.1, 0.9, 0.05, 0.08),
+        ),
     ),
     Table(
         "ephys",
@@ -392,12 +403,17 @@ TABLES = (
         "whether units keep the limits of their brain area",
         (
             *UNIT_COLUMNS,
-            Column("brain_area", TEXT, "area of the unit, else of the probe", nullable=True),
-            Column("criteria", TEXT, "row of ephys.unit_criteria that applies"),
+            Column(
+                "brain_area",
+                TEXT,
+                "area of the probe, of several the first by name; else of the unit by its depth",
+                nullable=True,
+            ),
+            Column("criteria", TEXT, "row of ephys.unit_criteria that applies", nullable=True),
             Column(
                 "criteria_passed",
                 BOOL,
-                "it keeps all limits; null where a metric that decides is not known",
+                "it keeps all limits, or there are none; null without quality metrics",
                 nullable=True,
             ),
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from maplake.tables.model import (
     INT,
     LABEL,
@@ -25,6 +27,8 @@ FEATURE = Column("feature", LABEL, "tracked body part or object, e.g. tongue")
 _DEVICE_KEY = (*SESSION_KEY, "tracking_device")
 _TO_DEVICE = Ref(("tracking_device",), "tracking.tracking_device")
 _TO_TRACKING = Ref((*TRIAL_KEY, "tracking_device"), "tracking.tracking")
+
+_FRAMES = pa.list_(INT)
 
 #: Time from one frame to the next in s, by where a camera looks.
 FRAME_INTERVAL = {"side": 0.0034, "bottom": 0.0034, "body": 0.01}
@@ -126,9 +130,39 @@ TABLES = (
     ),
     Table(
         "tracking",
+        "qc_limit",
+        "how far a feature may move from frame to frame, where that is not 20 px",
+        (
+            DEVICE,
+            Column("feature", TEXT, "tracked body part or object"),
+            Column("max_jump", REAL, "largest step in x or y that is no jump", "px"),
+        ),
+        key=("tracking_device", "feature"),
+        store=Store.GLOBAL,
+        refs=(_TO_DEVICE,),
+    ),
+    Table(
+        "tracking",
+        "frame_jump",
+        "how far features move from each frame to the next one",
+        (
+            SUBJECT_ID,
+            SESSION,
+            TRIAL,
+            DEVICE,
+            Column("feature", TEXT, "tracked body part or object"),
+            Column("frame", INT, "frame before the step"),
+            Column("jump", REAL, "step in x or y, the larger one", "px", nullable=True),
+        ),
+        key=(*TRIAL_KEY, "tracking_device", "feature", "frame"),
+        store=Store.VIEW,
+        refs=(_TO_TRACKING,),
+    ),
+    Table(
+        "tracking",
         "tracking_qc",
-        "frames before which a feature jumps more than 20 px in x or y; for another limit "
-        "tracking.qc(limit_px)",
+        "frames before which a feature jumps more than 20 px in x or y, or than tracking.qc_limit "
+        "says; for another limit tracking.qc(limit_px)",
         (
             SUBJECT_ID,
             SESSION,
@@ -138,6 +172,7 @@ TABLES = (
             Column("frame_count", INT, "number of frames"),
             Column("bad_count", INT, "number of jumps"),
             Column("bad_percentage", REAL, "jumps among the frames", "%"),
+            Column("bad_frames", _FRAMES, "frames before the jumps"),
         ),
         key=(*TRIAL_KEY, "tracking_device", "feature"),
         store=Store.VIEW,

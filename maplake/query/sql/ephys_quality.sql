@@ -1,55 +1,54 @@
 -- Which units are good enough for an area, and where in the brain they are.
 
--- The area of a unit: by depth where it was computed, else what its probe was meant for if that
--- is one area. 'all' names the limits of areas without limits of their own.
+-- As published: the limits of the area that the probe was meant for, of several the first by name;
+-- an area without limits is passed. 'all' names the limits of such areas where a lab has any. A
+-- metric that is not known keeps no limit; of several epochs one that keeps them all is enough.
 CREATE VIEW ephys.unit_passing_criteria AS
 WITH target AS (
     SELECT subject_id, session, insertion_number, min(brain_area) AS brain_area
     FROM ephys.recordable_brain_region
     GROUP BY subject_id, session, insertion_number
-    HAVING min(brain_area) = max(brain_area)
-),
-metric AS (
-    -- One row per unit, whatever the number of epochs that were measured.
-    SELECT subject_id, session, insertion_number, clustering_method, unit,
-        arg_min(presence_ratio, epoch_name_quality_metrics) AS presence_ratio,
-        arg_min(amplitude_cutoff, epoch_name_quality_metrics) AS amplitude_cutoff
-    FROM ephys.cluster_metric
-    GROUP BY subject_id, session, insertion_number, clustering_method, unit
 ),
 unit AS (
     SELECT u.subject_id, u.session, u.insertion_number, u.clustering_method, u.unit, u.unit_amp,
-        coalesce(a.brain_area, t.brain_area) AS brain_area,
-        m.presence_ratio, m.amplitude_cutoff, s.isi_violation, s.avg_firing_rate
+        coalesce(t.brain_area, a.brain_area) AS brain_area, s.isi_violation, s.avg_firing_rate
     FROM ephys.unit AS u
     LEFT JOIN ephys.unit_stat AS s
-        USING (subject_id, session, insertion_number, clustering_method, unit)
-    LEFT JOIN metric AS m
         USING (subject_id, session, insertion_number, clustering_method, unit)
     LEFT JOIN ephys.unit_coarse_brain_location AS a
         USING (subject_id, session, insertion_number, clustering_method, unit)
     LEFT JOIN target AS t USING (subject_id, session, insertion_number)
+),
+limits AS (
+    SELECT u.*, c.* EXCLUDE (brain_area), c.brain_area AS criteria
+    FROM unit AS u
+    LEFT JOIN ephys.unit_criteria AS c ON c.brain_area = coalesce(
+        (SELECT max(k.brain_area) FROM ephys.unit_criteria AS k WHERE k.brain_area = u.brain_area),
+        'all'
+    )
 )
 SELECT
-    u.subject_id,
-    u.session,
-    u.insertion_number,
-    u.clustering_method,
-    u.unit,
-    u.brain_area,
-    c.brain_area AS criteria,
-    -- A limit that is not set always holds; a metric that is not known leaves it open (null).
-    (c.unit_amp_min IS NULL OR u.unit_amp >= c.unit_amp_min)
-    AND (c.firing_rate_min IS NULL OR u.avg_firing_rate >= c.firing_rate_min)
-    AND (c.presence_ratio_min IS NULL OR u.presence_ratio >= c.presence_ratio_min)
-    AND (c.isi_violation_max IS NULL OR u.isi_violation <= c.isi_violation_max)
-    AND (c.amplitude_cutoff_max IS NULL OR u.amplitude_cutoff <= c.amplitude_cutoff_max)
-        AS criteria_passed
-FROM unit AS u
-JOIN ephys.unit_criteria AS c ON c.brain_area = coalesce(
-    (SELECT max(k.brain_area) FROM ephys.unit_criteria AS k WHERE k.brain_area = u.brain_area),
-    'all'
-);
+    l.subject_id,
+    l.session,
+    l.insertion_number,
+    l.clustering_method,
+    l.unit,
+    any_value(l.brain_area) AS brain_area,
+    any_value(l.criteria) AS criteria,
+    CASE
+        WHEN any_value(l.criteria) IS NULL THEN true
+        WHEN count(m.unit) > 0 THEN coalesce(bool_or(
+            (l.unit_amp_min IS NULL OR l.unit_amp > l.unit_amp_min)
+            AND (l.firing_rate_min IS NULL OR l.avg_firing_rate > l.firing_rate_min)
+            AND (l.presence_ratio_min IS NULL OR m.presence_ratio > l.presence_ratio_min)
+            AND (l.isi_violation_max IS NULL OR l.isi_violation < l.isi_violation_max)
+            AND (l.amplitude_cutoff_max IS NULL OR m.amplitude_cutoff < l.amplitude_cutoff_max)
+        ), false)
+    END AS criteria_passed
+FROM limits AS l
+LEFT JOIN ephys.cluster_metric AS m
+    USING (subject_id, session, insertion_number, clustering_method, unit)
+GROUP BY l.subject_id, l.session, l.insertion_number, l.clustering_method, l.unit;
 
 -- Positions from histology, and interpolated ones for the sites that it left out.
 CREATE VIEW histology.electrode_position AS

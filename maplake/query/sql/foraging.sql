@@ -118,7 +118,7 @@ counts AS (
         subject_id,
         session,
         bool_or(task = 'foraging') AS two_ports,
-        mode(task_protocol) IN (110, 120) AS no_baiting,
+        median(task_protocol) IN (110, 120) AS no_baiting,
         bool_or((p_max > 0 AND p_max < 1) OR (p_min > 0 AND p_min < 1)) AS real_foraging,
         count(*) FILTER (outcome = 'hit') AS hits,
         count(*) FILTER (outcome = 'miss') AS misses,
@@ -185,7 +185,8 @@ LEFT JOIN (
     GROUP BY subject_id, session
 ) AS r USING (subject_id, session);
 
--- Blocks of more than 30 trials without a sure reward.
+-- As published: blocks of more than 30 trials without a sure reward, and none of sessions whose
+-- protocol is 120.
 CREATE VIEW foraging.block_fraction AS
 WITH block AS (
     SELECT t.subject_id, t.session, t.block,
@@ -198,6 +199,13 @@ WITH block AS (
         WHERE reward_probability >= 1
     ) AS sure
         ON t.subject_id = sure.subject_id AND t.session = sure.session AND t.block = sure.block
+    ANTI JOIN (
+        SELECT subject_id, session
+        FROM experiment.behavior_trial
+        GROUP BY subject_id, session
+        HAVING median(task_protocol) = 120
+    ) AS other
+        ON t.subject_id = other.subject_id AND t.session = other.session
     GROUP BY t.subject_id, t.session, t.block
     HAVING count(*) > 30
 ),
@@ -215,7 +223,7 @@ SELECT
     b.block,
     w.water_port,
     b.block_length::INTEGER AS block_length,
-    b.rewards / nullif(b.choices, 0) AS block_reward_per_trial,
+    coalesce(b.rewards / nullif(b.choices, 0), 0) AS block_reward_per_trial,
     coalesce(p.rewards, 0) / nullif(b.rewards, 0) AS block_reward_fraction,
     coalesce(p.choices, 0) / nullif(b.choices, 0) AS block_choice_fraction,
     coalesce(p.rewards, 0)::INTEGER AS reward_num,
