@@ -87,6 +87,11 @@ class Layout:
         return self.meta / "staging"
 
     @property
+    def lock(self) -> Path:
+        """The writer's lock; ``lock.json`` beside it names the holder."""
+        return self.meta / "lock"
+
+    @property
     def journal(self) -> Path:
         """Commits that are decided but perhaps not yet carried out."""
         return self.meta / "journal"

@@ -11,9 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 #: What each room may import from; every room may import itself.
-BASE = {"errors", "tables", "layout", "seal"}
+BASE = {"errors", "lockfile", "tables", "layout", "seal"}
 MAY = {
     "errors": set(),
+    "lockfile": set(),
     "seal": set(),
     "tables": {"errors"},
     "layout": {"tables"},
@@ -25,6 +26,7 @@ MAY = {
     "query": BASE | {"plots"},
     "plots": BASE | {"query"},
     "simulate": {"errors"},
+    "exports": BASE | {"writers", "query"},
     "compute": BASE
     | {"writers", "query", "config", "executors"}
     | {

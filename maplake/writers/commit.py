@@ -293,8 +293,10 @@ def recover(layout: Layout) -> int:
                     _carry_out(layout, journal, record)
                     done += 1
         if layout.staging.is_dir():
+            # Listed first: a run that begins just now is then not among the dead.
+            listed = sorted(layout.staging.iterdir())
             living = living_runs(layout.staging)
-            for leftover in sorted(layout.staging.iterdir()):
+            for leftover in listed:
                 if leftover.name.split(".")[0] not in living:
                     files.remove(leftover)
     return done

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import json
-import os
-import socket
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import Any
 
 from maplake.errors import LakeLockedError
 from maplake.layout import Layout
+from maplake.lockfile import HeldError, Lock
 from maplake.writers import files
+
+#: A new run's lock is free but for the moment in which a writer looks whether the run lives.
+_FIRST_S = 10.0
 
 
 @contextmanager
 def write_lock(root: Path, timeout_s: float = 30.0) -> Iterator[None]:
-    """Hold the lake's write lock; the operating system drops a dead process's lock.
+    """Hold the lake's write lock; a dead process's lock is given up, see :mod:`maplake.lockfile`.
 
     Parameters
     ----------
     root
         The lake.
     timeout_s
-        How long to wait for another writer, s.
+        How long to wait for another writer, s; for the next one as long again.
 
     Raises
     ------
@@ -39,25 +37,22 @@ def write_lock(root: Path, timeout_s: float = 30.0) -> Iterator[None]:
     LakeReadOnlyError
         If the lake's folder cannot be written to.
     """
-    meta = Layout(root).meta
+    layout = Layout(root)
     with files.lake_faults(root):
-        files.make_dir(meta)
-        lock = FileLock(meta / "lock", timeout=timeout_s)
+        files.make_dir(layout.meta)
+        lock = Lock(layout.lock, timeout_s)
         try:
             lock.acquire()
-        except Timeout as error:
+        except HeldError as error:
             raise LakeLockedError(
-                f"another process is writing to the lake ({_holder(meta)})",
+                f"another process is writing to the lake ({_text(error.holder)})",
                 file=root,
                 hint="Wait until it has finished, or end it; a lock of a process that no longer "
                 "runs is given up by itself.",
             ) from error
     try:
-        _sign(meta)
         yield
     finally:
-        with contextlib.suppress(OSError):
-            files.remove(meta / "lock.json")
         lock.release()
 
 
@@ -72,7 +67,7 @@ def staging_run(root: Path) -> Iterator[str]:
     run = f"{datetime.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     with files.lake_faults(root):
         files.make_dir(staging)
-        lock = FileLock(staging / f"{run}.alive")
+        lock = Lock(staging / f"{run}.alive", _FIRST_S)
         lock.acquire()
     try:
         yield run
@@ -86,41 +81,16 @@ def living_runs(staging: Path) -> set[str]:
     """Return the names of the runs whose processes live; lock files of dead ones are removed."""
     living = set()
     for path in staging.glob("*.alive"):
-        lock = FileLock(path, timeout=0)
         try:
-            lock.acquire()
-        except Timeout:
+            with Lock(path), contextlib.suppress(OSError):
+                files.remove(path)  # while it is held, so that it is no one else's just now
+        except HeldError:
             living.add(path.stem)
-        else:
-            lock.release()
-            with contextlib.suppress(OSError):
-                files.remove(path)
     return living
 
 
-def _sign(meta: Path) -> None:
-    holder = {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "user": _user(),
-        "command": " ".join(sys.argv)[:200],
-        "since": datetime.now().isoformat(timespec="seconds"),
-    }
-    # Only for the message to others; the lock holds without it.
-    with contextlib.suppress(OSError):
-        (meta / "lock.json").write_text(json.dumps(holder), encoding="utf-8")
-
-
-def _user() -> str:
+def _text(holder: dict[str, Any]) -> str:
     try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
-
-
-def _holder(meta: Path) -> str:
-    try:
-        holder = json.loads((meta / "lock.json").read_text(encoding="utf-8"))
         return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except KeyError:
         return "its name is not known"
