@@ -79,6 +79,12 @@ def fake(monkeypatch):
 # ------------------------------------------------------------------------------- help and docs
 
 
+def parameters(name):
+    """Those of a command, or of all commands of a group."""
+    below = getattr(COMMANDS[name], "commands", {}).values()
+    return [p for command in (COMMANDS[name], *below) for p in command.params]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_and_a_page_with_examples(name):
     assert COMMANDS[name].help
@@ -87,13 +93,14 @@ def test_every_command_has_help_and_a_page_with_examples(name):
     assert section, f"docs/cli.md lacks {name}"
     assert re.search(rf"^maplake .*\b{name}\b", section[1], re.MULTILINE)
     for option in re.findall(r"--[a-z-]+", section[1]):
-        known = {o for p in COMMANDS[name].params for o in p.opts} | {"--lake", "--config"}
+        known = {o for p in parameters(name) for o in (*p.opts, *p.secondary_opts)}
+        known |= {"--lake", "--config"}
         assert option in known
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_parameter_has_help(name):
-    for parameter in COMMANDS[name].params:
+    for parameter in parameters(name):
         assert parameter.help, f"{name} {parameter.name}"
     assert run(name, "--help").exit_code == 0
 

@@ -1,0 +1,1 @@
+"""Out of the lake: files for MATLAB, NWB, viewers, Parquet, and smaller lakes."""
