@@ -34,6 +34,7 @@ def check(
 
     state = state_of(context, json=json)
     check_version(Layout(state.config.lake.root))
+    state.settle()
     problems: list[Any] = list(check_lake(state.config.lake.root, deep=deep))
     if not any(problem.kind in ("missing", "unreadable") for problem in problems):
         problems += _stale(state.config)

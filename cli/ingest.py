@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .compute import counts_of, show_counts
+from .compute import compute_built_in, counts_of, document_of, show_computed, show_counts
 from .output import Output
 from .state import JsonOption, State, state_of
 
@@ -97,13 +97,17 @@ def ingest(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done.")
     ] = False,
+    no_compute: Annotated[
+        bool,
+        typer.Option("--no-compute", help="Leave tables that are made from others as they are."),
+    ] = False,
     workers: Workers = 1,
     json: JsonOption = False,
 ) -> None:
-    """Take in everything that is new or has changed.
+    """Take in everything that is new or has changed, then compute what is made from it.
 
     A session with a faulty file is left out whole and tried again by the next run; all others go
-    in. The exit code is then 4.
+    in. The exit code is then 4. Nothing is computed where kinds are named.
     """
     from maplake.ingest import pipeline
 
@@ -121,7 +125,10 @@ def ingest(
             workers=workers,
             progress=progress,
         )
-    _finish(state.output, report, time.perf_counter() - started)
+    made = None
+    if not (no_compute or dry_run or wanted):
+        made = compute_built_in(state, workers)
+    _finish(state.output, report, time.perf_counter() - started, made)
 
 
 def rebuild(context: typer.Context, workers: Workers = 1, json: JsonOption = False) -> None:
@@ -147,6 +154,7 @@ def status(
     from maplake.ingest.status import status as status_of
 
     state = state_of(context, json=json)
+    state.settle()
     sources = status_of(state.config)
     computed = counts_of(state.config)
     if json:
@@ -168,16 +176,20 @@ def _known_kinds(kinds: Sequence[str], known: Sequence[str]) -> list[str]:
     return named
 
 
-def _finish(output: Output, report: Any, seconds: float) -> None:
+def _finish(output: Output, report: Any, seconds: float, made: Any = None) -> None:
     if output.json:
-        output.document({**_as_document(report.sources), "failed": report.failed})
+        document = {**_as_document(report.sources), "failed": report.failed}
+        output.document(document if made is None else {**document, "computed": document_of(made)})
     else:
         _list(output, [s for s in report.sources if s.status not in ("unchanged", "skipped")])
         words = _summary(report.sources)
         idle = all(s.status in ("unchanged", "skipped") for s in report.sources)
+        idle = idle and not (made and made.done)
         output.line(f"{'nothing to do: ' if idle and report.sources else ''}{words}")
+        if made is not None:
+            show_computed(output, made)
         output.note(f"{seconds:.1f} s")
-    if report.failed:
+    if report.failed or (made is not None and made.failed):
         raise typer.Exit(_FAILED)
 
 

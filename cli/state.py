@@ -60,6 +60,13 @@ class State:
             return Config()  # a lake can be read without settings
         return load(file)
 
+    def settle(self) -> None:
+        """Finish what a crashed writer left, if there is a lake and nobody else writes."""
+        from maplake.layout import Layout
+
+        if Layout(self.config.lake.root).format_file.is_file():
+            self.lake().close()
+
     def lake(self) -> Any:
         """Open the lake for reading.
 

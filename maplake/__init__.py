@@ -45,10 +45,21 @@ def open(path: str | Path = ".") -> Lake:  # noqa: A001  (maplake.open is the li
 
 
 def _recover(root: Path) -> None:
-    """Finish a commit that a crashed writer left decided; the one place where reading may write."""
+    """Finish what a crashed writer left: a decided commit, the catalog that goes with it.
+
+    The one place where reading may write. What cannot be finished is left to the next writer.
+    """
+    from contextlib import suppress
+
+    from maplake.errors import MaplakeError
+    from maplake.query import catalog
     from maplake.writers.commit import recover_if_needed
+    from maplake.writers.lock import write_lock
 
     recover_if_needed(root)
+    if catalog.is_due(root):
+        with suppress(MaplakeError, OSError), write_lock(root, timeout_s=0):
+            catalog.refresh(root)
 
 
 def __getattr__(name: str) -> Any:

@@ -69,6 +69,37 @@ def is_current(
     return found is not None and found.signature == wanted and Layout(root).catalog.exists()
 
 
+def is_due(root: Path) -> bool:
+    """Whether a commit came after the catalog and changed what it must say.
+
+    That is so where a writer died before it had seen to the catalog, and for a moment while one
+    works.
+    """
+    layout = Layout(root)
+    try:
+        if layout.log.stat().st_mtime_ns <= layout.catalog.stat().st_mtime_ns:
+            return False
+    except OSError:  # a lake without commits or without a catalog
+        return False
+    settings = read_settings(root)
+    if settings is None or settings.root != str(root.resolve()):
+        return False
+    return not is_current(root, conditions=settings.conditions, align_types=settings.align_types)
+
+
+def refresh(root: Path) -> None:
+    """Write the catalog anew, with the conditions and alignments that it has.
+
+    Raises
+    ------
+    MaplakeError
+        As :func:`build` does.
+    """
+    settings = read_settings(root)
+    if settings is not None and is_due(root):
+        build(root, conditions=settings.conditions, align_types=settings.align_types)
+
+
 def read_settings(root: Path) -> Settings | None:
     """Return what the catalog was built with, or None without a readable one."""
     try:
