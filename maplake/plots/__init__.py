@@ -1,1 +1,32 @@
-"""Figures: functions that take a lake and a key and return matplotlib axes."""
+"""Figures: functions that take a lake and a key and return matplotlib axes.
+
+``FIGURES`` has the whole figures of reports by name: ``FIGURES["drift-map"].draw(lake, key)``.
+"""
+
+from __future__ import annotations
+
+from maplake.plots import (
+    behavior,
+    brain,
+    coding,
+    drift,
+    foraging,
+    population,
+    project,
+    quality,
+    selectivity,
+    slices,
+)
+from maplake.plots.lookup import Key
+from maplake.plots.registry import Figure
+
+__all__ = ["FIGURES", "Figure", "Key"]
+
+_MODULES = (
+    *(behavior, foraging, coding, brain),
+    *(quality, selectivity, population, drift, slices),
+    project,
+)
+FIGURES: dict[str, Figure] = {
+    one.name: one for module in _MODULES for one in vars(module).values() if isinstance(one, Figure)
+}
