@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from . import archive, care, compute, delete, demo, entered, ingest, psth, query, shell
+from . import (
+    archive,
+    care,
+    compute,
+    delete,
+    demo,
+    entered,
+    export,
+    ingest,
+    psth,
+    publish,
+    query,
+    shell,
+)
 from .faults import EXIT_CODES, Guarded
 from .output import Output
 from .state import State
@@ -60,7 +73,20 @@ def options(
     context.obj = State(config, lake, debug, Output(quiet=quiet))
 
 
-for _module in (demo, ingest, entered, compute, query, psth, shell, care, archive, delete):
+for _module in (
+    demo,
+    ingest,
+    entered,
+    compute,
+    query,
+    psth,
+    export,
+    shell,
+    care,
+    archive,
+    delete,
+    publish,
+):
     _module.register(app)
 
 

@@ -77,6 +77,7 @@ def test_example_has_every_key(write):
     assert set(data["behavior"]["rigs"][0]) == keys_of(cfg.BehaviorRig)
     assert set(data["tracking"]["rigs"][0]) == keys_of(cfg.TrackingRig)
     assert set(data["align_types"]["delay_start"]) == keys_of(cfg.AlignType)
+    assert set(data["publish"]["source"]) == keys_of(cfg.Endpoint)
     assert set(data["conditions"]["left_free"]) == keys_of(cfg.Condition)
     assert set(data["photostim"][0]) == keys_of(type(config.photostim[0]))
     assert set(data["photostim"][0]["sites"][0]) == keys_of(type(config.photostim[0].sites[0]))

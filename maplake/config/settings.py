@@ -147,6 +147,23 @@ class TableSettings:
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """A Globus endpoint and a path on it; for the lab's own, the local folder that it shows."""
+
+    endpoint: str
+    path: str = "/"
+    local: Path | None = None
+
+
+@dataclass(frozen=True)
+class PublishSettings:
+    """``[publish]``: the endpoint that the raw files are on, and places that they go to, by name."""
+
+    source: Endpoint | None = None
+    destinations: Mapping[str, Endpoint] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class LoggingSettings:
     """``[logging]``: least severe level shown, and a file that gets the same."""
 
@@ -177,5 +194,6 @@ class Settings:
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     align_types: Mapping[str, AlignType] = field(default_factory=dict)
     tables: TableSettings = TableSettings()
+    publish: PublishSettings = field(default_factory=PublishSettings)
     logging: LoggingSettings = LoggingSettings()
     dask: DaskSettings = DaskSettings()

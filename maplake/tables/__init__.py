@@ -23,6 +23,7 @@ from maplake.tables import (
     ingest,
     lab,
     psth,
+    publication,
     tracking,
 )
 from maplake.tables.model import Column, Ref, Store, Table
@@ -42,6 +43,7 @@ _FILES = (
     psth,
     foraging,
     computed,
+    publication,
     archive,
     ingest,
 )
