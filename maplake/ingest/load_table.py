@@ -75,7 +75,13 @@ def load_table(config: Config, name: str, file: Path, dry_run: bool = False) -> 
 
 
 def enter(
-    config: Config, name: str, data: pa.Table, file: Path, *, dry_run: bool = False
+    config: Config,
+    name: str,
+    data: pa.Table,
+    file: Path,
+    *,
+    dry_run: bool = False,
+    whole: bool = False,
 ) -> Changes:
     """Put rows into a table that people fill in; rows of the same key are corrected.
 
@@ -91,12 +97,18 @@ def enter(
         Where they are from.
     dry_run
         Only say what would change.
+    whole
+        The rows are all of their partition: others go.
     """
     table, layout = get(name), Layout(config.lake.root)
     changes = Changes()
+    before = 0
     for partition, rows in _parts(table, data):
-        _note(changes, table, partition, _old(layout, table, partition), rows)
-    if dry_run or not (changes.added or changes.changed):
+        old = _old(layout, table, partition)
+        before += old.num_rows if old is not None else 0
+        _note(changes, table, partition, old, rows)
+    some_go = whole and before > changes.unchanged + changes.changed
+    if dry_run or not (changes.added or changes.changed or some_go):
         return changes
     with writing(config) as layout, staging_run(config.lake.root) as run:
         if table.store is Store.GLOBAL:
@@ -105,7 +117,7 @@ def enter(
             commit(layout, [stage.finish()], {"command": "load", "table": name, "file": str(file)})
         else:
             for partition, rows in _parts(table, data):
-                _commit(layout, run, table, partition, rows, file)
+                _commit(layout, run, table, partition, rows, file, whole=whole)
     return changes
 
 
@@ -153,10 +165,12 @@ def _commit(
     partition: Mapping[str, Any],
     rows: pa.Table,
     file: Path,
+    *,
+    whole: bool,
 ) -> None:
     name = session_name(partition["subject_id"], partition["session"])
     number = partition.get("insertion_number")
-    old = _old(layout, table, partition)
+    old = None if whole else _old(layout, table, partition)
     merged = _merge(table, partition, old, rows)
     stage = Stage(layout, run)
     count = stage.table(table, partition, merged)
