@@ -1,0 +1,68 @@
+"""Commands killed where they touch the file system, and disks that fail: a sample.
+
+``python tests/crash.py --all`` tries every point.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import faults
+import pytest
+
+HARNESS = Path(__file__).with_name("crash.py")
+WHY_NOT = faults.why_not()
+
+
+@pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
+def test_whatever_happens_a_lake_is_as_before_or_as_after(tmp_path):
+    report = tmp_path / "report.json"
+    # A process of its own: only one without threads can be forked.
+    done = subprocess.run(
+        [sys.executable, str(HARNESS), "--sample", "--report", str(report)],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(report.read_text(encoding="utf-8"))
+    assert {tally["fault"] for tally in found["tallies"]} >= {"kill", "ENOSPC", "EIO on fsync"}
+    assert sum(tally["cases"] for tally in found["tallies"]) >= 20
+
+
+@pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
+class TestWatch:
+    """The harness itself: it sees what libraries written in C do, and stops it."""
+
+    def test_sees_and_fails_calls(self, tmp_path):
+        script = (
+            "import sys; sys.path.insert(0, sys.argv[1])\n"
+            "import errno, pathlib, faults\n"
+            "root = pathlib.Path(sys.argv[2])\n"
+            "def work():\n"
+            "    import pyarrow as pa, pyarrow.parquet as pq, zarr\n"
+            "    pq.write_table(pa.table({'a': [1]}), root / 'a.parquet')\n"
+            "    zarr.create_array(str(root / 'b.zarr'), data=__import__('numpy').arange(3))\n"
+            "    return 0\n"
+            "run = faults.watch(work, root, lambda op: None)\n"
+            "assert run.code == 0, run.text\n"
+            "assert {'a.parquet', 'b.zarr/zarr.json'} <= {o.other or o.path for o in run.ops}\n"
+            "\n\n"
+            "full = lambda op: errno.ENOSPC if op.kind == 'write' else None\n"
+            "run = faults.watch(work, root, full)\n"
+            "assert run.code == 99 and 'No space left' in run.text, run.text\n"
+            "run = faults.watch(work, root, lambda op: 'kill' if op.number == 2 else None)\n"
+            "assert run.code == -9 and len(run.ops) == 2, run\n"
+        )
+        here = str(Path(__file__).parent)
+        done = subprocess.run(
+            [sys.executable, "-c", script, here, str(tmp_path)],
+            check=False,
+            capture_output=True,
+            encoding="utf-8",
+        )
+        assert done.returncode == 0, done.stderr
