@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from maplake.errors import NotFoundError
-from maplake.query.aligned import TIME, Aligned, frame, place, where
-from maplake.query.numbers import bin_edges
+from maplake.query.aligned import TIME, Aligned, frame, no_units, where
+from maplake.query.numbers import Floats, bin_edges
 from maplake.query.sqltext import literal
-from maplake.tables.ephys import UNIT_KEY
 
 if TYPE_CHECKING:
     import polars as pl
@@ -78,18 +76,44 @@ class Psth:
 def psth(
     aligned: Aligned, keys: Mapping[str, Any], condition: str, options: Mapping[str, Any]
 ) -> Psth:
-    """Compute :class:`Psth`: of one probe from its spike file, of several with ``psth.psth``."""
+    """Compute :class:`Psth` of one condition."""
+    return psths(aligned, keys, [condition], options)[condition]
+
+
+def psths(
+    aligned: Aligned,
+    keys: Mapping[str, Any],
+    conditions: Sequence[str],
+    options: Mapping[str, Any],
+) -> dict[str, Psth]:
+    """Compute :class:`Psth` of several conditions in one pass over the spikes of each probe."""
+    import polars as pl
+
     edges = bin_edges(options["start"], options["stop"], options["bin"])
-    one = keys["insertion_number"] is not None
-    found = (
-        _of_probe(aligned, keys, condition, options, len(edges) - 1)
-        if one
-        else frame(aligned.con, _of_session(keys, condition, options))
-    )
-    if not len(found):
-        raise NotFoundError("there are no units", place=place(keys), hint="See lake.sessions().")
-    count = _matrix(found["count"], len(edges) - 1)
-    trials = found["trial_count"].to_numpy().astype(np.int32)
+    parts = [
+        _of_probe(aligned, {**keys, "insertion_number": number}, conditions, options, edges)
+        for number in aligned.insertions(keys)
+    ]
+    parts = [part for part in parts if len(part[0])]
+    if not parts:
+        raise no_units(keys)
+    units = pl.concat([part[0] for part in parts])
+    counts = np.concatenate([part[1] for part in parts], axis=1)
+    trials = np.concatenate([part[2] for part in parts], axis=1)
+    return {
+        name: _psth(name, options, edges, counts[i], trials[i], units)
+        for i, name in enumerate(conditions)
+    }
+
+
+def _psth(
+    condition: str,
+    options: Mapping[str, Any],
+    edges: Floats,
+    count: npt.NDArray[np.int64],
+    trials: npt.NDArray[np.int32],
+    units: pl.DataFrame,
+) -> Psth:
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = np.where(trials[:, None] > 0, count / trials[:, None] / options["bin"], np.nan)
     return Psth(
@@ -100,52 +124,66 @@ def psth(
         count=count,
         trial_count=trials,
         rate=rate,
-        units=found.select(UNIT_KEY),
-    )
-
-
-def _of_session(keys: Mapping[str, Any], condition: str, options: Mapping[str, Any]) -> str:
-    columns = ", ".join(UNIT_KEY)
-    return (
-        f"SELECT {columns}, trial_count, list(count ORDER BY time) AS count "
-        f"FROM psth.psth({_arguments({'condition': condition, **options})}) "
-        f"WHERE {where(keys)} GROUP BY {columns}, trial_count ORDER BY {columns}"
+        units=units,
     )
 
 
 def _of_probe(
     aligned: Aligned,
     keys: Mapping[str, Any],
-    condition: str,
+    conditions: Sequence[str],
     options: Mapping[str, Any],
-    bins: int,
-) -> pl.DataFrame:
-    trials = f"temp.main.{aligned.trials(keys, condition, options)}"
-    chosen = where({k: keys[k] for k in ("clustering_method", "unit")})
-    bounds = ", ".join(literal(options[name]) for name in ("start", "stop", "bin"))
-    key = ", ".join(f"{literal(keys[k])}::INTEGER AS {k}" for k in UNIT_KEY[:3])
-    return frame(
+    edges: Floats,
+) -> tuple[pl.DataFrame, npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Return units; counts (conditions, units, bins); numbers of trials (conditions, units).
+
+    Trials fall into few patterns, the sets of conditions that they belong to: spikes are binned
+    once per unit and pattern, conditions are sums of the patterns that they are part of.
+    """
+    units = aligned.chosen_units(keys, all_units=bool(options["all_units"]))
+    table = f"temp.main.{aligned.patterns(keys, conditions, options)}"
+    patterns = frame(
         aligned.con,
-        f"SELECT {key}, u.clustering_method, u.unit, c.count, "
-        f"(SELECT count(DISTINCT trial) FROM {trials}) AS trial_count "
-        f"FROM temp.main.{aligned.units(keys)} AS u LEFT JOIN ("
-        "SELECT s.clustering_method, s.unit, psth.in_time_order(histogram("
-        f"-({TIME}), psth.negated_edges({bounds})), {bins}) AS count "
-        f"FROM {aligned.spikes(keys)} AS s "
-        f"JOIN {trials} AS a ON coalesce(s.trial, 0) = a.spike_trial WHERE {chosen} "
-        "GROUP BY s.clustering_method, s.unit) AS c USING (clustering_method, unit) "
-        f"WHERE {chosen} AND ({literal(options['all_units'])} OR u.unit_quality <> 'all') "
-        "ORDER BY u.clustering_method, u.unit",
+        f"SELECT any_value(conditions) AS conditions, count(DISTINCT trial) AS trials FROM {table} "
+        "GROUP BY pattern ORDER BY pattern",
     )
+    member = _membership(aligned.declared(conditions), patterns["conditions"].to_list())
+    binned = _binned(aligned, keys, table, units, options, (len(patterns), len(edges) - 1))
+    trials = (member @ patterns["trials"].to_numpy().astype(np.int64)).astype(np.int32)
+    counts = np.stack([binned[row].sum(axis=0) for row in member])
+    return units, counts, np.repeat(trials[:, None], len(units), axis=1)
 
 
-def _matrix(lists: pl.Series, bins: int) -> npt.NDArray[np.int64]:
-    """Return lists of one length as rows; a missing one is zeros."""
-    matrix = np.zeros((len(lists), bins), np.int64)
-    there = lists.is_not_null().to_numpy()
-    matrix[there] = lists.drop_nulls().explode().to_numpy().reshape(-1, bins)
-    return matrix
+def _membership(conditions: list[str], patterns: list[list[str]]) -> npt.NDArray[np.bool_]:
+    """Return which pattern is part of which condition, shape (conditions, patterns)."""
+    rows = [[name in pattern for pattern in patterns] for name in conditions]
+    return np.array(rows, dtype=bool).reshape(len(conditions), len(patterns))
 
 
-def _arguments(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} := {literal(value)}" for name, value in values.items())
+def _binned(
+    aligned: Aligned,
+    keys: Mapping[str, Any],
+    table: str,
+    units: pl.DataFrame,
+    options: Mapping[str, Any],
+    shape: tuple[int, int],
+) -> npt.NDArray[np.int64]:
+    """Return the spikes in each pattern, unit and bin; ``shape`` is (patterns, bins)."""
+    import polars as pl
+
+    bounds = ", ".join(literal(options[name]) for name in ("start", "stop", "bin"))
+    found = frame(
+        aligned.con,
+        "SELECT s.clustering_method, s.unit, a.pattern, psth.in_time_order(histogram("
+        f"-({TIME}), psth.negated_edges({bounds})), {shape[1]}) AS count "
+        f"FROM {aligned.spikes(keys)} AS s "
+        f"JOIN {table} AS a ON coalesce(s.trial, 0) = a.spike_trial "
+        f"WHERE {where({k: keys[k] for k in ('clustering_method', 'unit')})} "
+        "GROUP BY s.clustering_method, s.unit, a.pattern",
+    )
+    places = units.with_row_index("place").select("clustering_method", "unit", "place")
+    found = found.join(places, on=["clustering_method", "unit"])
+    binned = np.zeros((shape[0], len(units), shape[1]), np.int64)
+    where_ = found["pattern"].to_numpy(), found["place"].to_numpy()
+    binned[where_] = found["count"].explode().to_numpy().reshape(-1, shape[1])
+    return binned

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -58,6 +59,16 @@ def place(keys: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in keys.items() if value is not None)
 
 
+def no_units(keys: Mapping[str, Any]) -> NotFoundError:
+    """Return the error that says that there are no such units."""
+    return NotFoundError(
+        "there are no units",
+        place=place(keys),
+        hint="experiment.session lists the sessions, ephys.unit their units; "
+        "units of quality 'all' are left out unless asked for.",
+    )
+
+
 class Aligned:
     """Trials and units of single probes as temporary tables of a connection.
 
@@ -90,6 +101,42 @@ class Aligned:
             ),
         )
 
+    def patterns(
+        self, keys: Mapping[str, Any], conditions: Sequence[str], options: Mapping[str, Any]
+    ) -> str:
+        """Return the table of the trials of several conditions around an event.
+
+        Its columns: those of :meth:`trials`; conditions, which of the wanted ones the trial is in;
+        and pattern, a number from 0 that trials of the same conditions share.
+        """
+        chosen = [options[name] for name in ("event", "occurrence", "start", "stop")]
+        arguments = ", ".join(literal(value) for value in chosen)
+        return self._keep(
+            "patterns",
+            keys,
+            (*conditions, *chosen),
+            lambda: (
+                "SELECT *, (dense_rank() OVER (ORDER BY conditions) - 1)::INTEGER AS pattern FROM ("
+                "SELECT a.trial, a.spike_trial, a.origin_sample, a.sampling_rate, list_filter("
+                "c.conditions, "
+                f"lambda name: list_contains({literal(self.declared(conditions))}, name)"
+                f") AS conditions FROM psth.aligned_event({arguments}) AS a "
+                "JOIN psth.trial_set AS c USING (subject_id, session, trial) "
+                f"WHERE {where(_part(keys))}) WHERE len(conditions) > 0 ORDER BY trial, spike_trial"
+            ),
+        )
+
+    def declared(self, conditions: Sequence[str]) -> list[str]:
+        """Return the names of conditions as they are declared, whatever their case.
+
+        Raises
+        ------
+        QueryError
+            If there is no such condition; the message lists those that exist.
+        """
+        names = ", ".join(f"psth.condition_name({literal(name)})" for name in conditions)
+        return [str(name) for name in frame(self.con, f"SELECT [{names}] AS n")["n"][0]]
+
     def units(self, keys: Mapping[str, Any]) -> str:
         """Return the table of the probe's units: clustering_method, unit, unit_quality."""
         return self._keep(
@@ -101,6 +148,30 @@ class Aligned:
                 f"WHERE {where(_part(keys))} ORDER BY clustering_method, unit"
             ),
         )
+
+    def insertions(self, keys: Mapping[str, Any]) -> list[int]:
+        """Return the insertion numbers of a session, or the one that is asked for if it exists."""
+        return frame(
+            self.con,
+            "SELECT insertion_number FROM ephys.probe_insertion "
+            f"WHERE {where(_part(keys))} ORDER BY ALL",
+        )["insertion_number"].to_list()
+
+    def chosen_units(self, keys: Mapping[str, Any], *, all_units: bool) -> pl.DataFrame:
+        """Return the keys of a probe's units, or of the one asked for, in order.
+
+        Those of quality ``all`` are left out unless ``all_units``.
+        """
+        import polars as pl
+
+        chosen = where({k: keys[k] for k in ("clustering_method", "unit")})
+        found = frame(
+            self.con,
+            f"SELECT clustering_method, unit FROM temp.main.{self.units(keys)} WHERE {chosen} "
+            f"AND ({literal(all_units)} OR unit_quality <> 'all') ORDER BY ALL",
+        )
+        columns = [pl.lit(int(keys[k]), pl.Int32).alias(k) for k in _INSERTION]
+        return found.select(*columns, pl.all()).select(UNIT_KEY)
 
     def spikes(self, keys: Mapping[str, Any]) -> str:
         """Return the SQL function that reads the probe's spikes; without any, an empty query."""
@@ -153,6 +224,18 @@ class Aligned:
             f"AND {TIME} BETWEEN {literal(options['start'])} AND {literal(options['stop'])} "
             "ORDER BY a.trial, spike_time",
         )
+
+    @contextmanager
+    def registered(self, rows: pl.DataFrame) -> Iterator[str]:
+        """Let queries use a frame under the name that is returned."""
+        con = self.con.get()
+        self._made += 1
+        name = f"maplake_rows_{self._made}"
+        con.register(name, rows.to_arrow())
+        try:
+            yield name
+        finally:
+            con.unregister(name)
 
     def _keep(
         self,

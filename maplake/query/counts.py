@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from maplake.errors import NotFoundError, QueryError
-from maplake.query.aligned import TIME, Aligned, frame, place, where
+from maplake.errors import QueryError
+from maplake.query.aligned import TIME, Aligned, frame, no_units
 from maplake.query.numbers import Floats, bin_index, smooth
 from maplake.query.sqltext import literal
-from maplake.tables.ephys import UNIT_KEY
 
 if TYPE_CHECKING:
     import polars as pl
 
-_INSERTION = UNIT_KEY[:3]
 _MOST_CELLS = 2_000_000_000
 
 
@@ -112,18 +110,13 @@ def trial_counts(
     """Count the spikes of a session's units, a probe's, or one; see :class:`TrialCounts`."""
     import polars as pl
 
-    found = frame(
-        aligned.con,
-        f"SELECT insertion_number FROM ephys.probe_insertion "
-        f"WHERE {where({k: keys[k] for k in _INSERTION})} ORDER BY ALL",
-    )
     parts = [
         _of_probe(aligned, {**keys, "insertion_number": number}, condition, options, edges)
-        for number in found["insertion_number"]
+        for number in aligned.insertions(keys)
     ]
     parts = [part for part in parts if len(part.units)]
     if not parts:
-        raise NotFoundError("there are no units", place=place(keys), hint="See lake.sessions().")
+        raise no_units(keys)
     if len(parts) == 1:
         return parts[0]
     trial = np.unique(np.concatenate([part.trial for part in parts]))
@@ -147,34 +140,18 @@ def _of_probe(
     options: Mapping[str, Any],
     edges: Floats,
 ) -> TrialCounts:
-    import polars as pl
-
     window = {**options, "start": float(edges[0]), "stop": float(edges[-1])}
     table = f"temp.main.{aligned.trials(keys, condition, window)}"
     trials = frame(aligned.con, f"SELECT DISTINCT trial FROM {table} ORDER BY trial")
     trial = trials["trial"].to_numpy().astype(np.int32)
-    chosen = where({k: keys[k] for k in ("clustering_method", "unit")})
-    units = (
-        f"SELECT clustering_method, unit FROM temp.main.{aligned.units(keys)} WHERE {chosen} "
-        f"AND ({literal(bool(options['all_units']))} OR unit_quality <> 'all') ORDER BY ALL"
-    )
-    key = frame(aligned.con, units)
-    shape = (len(key), len(trial), len(edges) - 1)
+    units = aligned.chosen_units(keys, all_units=bool(options["all_units"]))
+    shape = (len(units), len(trial), len(edges) - 1)
     if np.prod(shape, dtype=float) > _MOST_CELLS:
         raise QueryError(
             f"{' x '.join(map(str, shape))} counts are too many to hold",
             hint="Take wider bins, one probe, or fewer trials.",
         )
-    spikes = frame(
-        aligned.con,
-        f"SELECT u.place AS unit, a.trial, {TIME} AS time FROM {aligned.spikes(keys)} AS s "
-        f"JOIN (SELECT *, row_number() OVER (ORDER BY clustering_method, unit) - 1 AS place "
-        f"FROM ({units})) AS u "
-        "USING (clustering_method, unit) "
-        f"JOIN {table} AS a ON coalesce(s.trial, 0) = a.spike_trial "
-        f"WHERE {TIME} BETWEEN {literal(window['start'])} AND {literal(window['stop'])}",
-    )
-    columns = [pl.lit(int(keys[k]), pl.Int32).alias(k) for k in _INSERTION]
+    spikes = _spikes(aligned, keys, table, units, (window["start"], window["stop"]))
     return TrialCounts(
         condition,
         str(options["event"]),
@@ -182,8 +159,26 @@ def _of_probe(
         edges,
         trial,
         np.ones(shape[:2], bool),
-        key.select(*columns, pl.all()).select(UNIT_KEY),
+        units,
     )
+
+
+def _spikes(
+    aligned: Aligned,
+    keys: Mapping[str, Any],
+    table: str,
+    units: pl.DataFrame,
+    window: tuple[float, float],
+) -> pl.DataFrame:
+    """Return the spikes in the window: unit (its row), trial, time (s from the event)."""
+    with aligned.registered(units.with_row_index("place")) as known:
+        return frame(
+            aligned.con,
+            f"SELECT u.place AS unit, a.trial, {TIME} AS time FROM {aligned.spikes(keys)} AS s "
+            f"JOIN {known} AS u USING (clustering_method, unit) "
+            f"JOIN {table} AS a ON coalesce(s.trial, 0) = a.spike_trial "
+            f"WHERE {TIME} BETWEEN {literal(window[0])} AND {literal(window[1])}",
+        )
 
 
 def _counted(

@@ -146,8 +146,8 @@ SELECT DISTINCT subject_id, session, insertion_number, trial, 0, origin_sample, 
 FROM touched
 WHERE (is_first AND reaches_before) OR (inside AND before_gap);
 
--- Trials of a condition with the moment that they are aligned to.
-CREATE MACRO psth.aligned_trial(condition, event, occurrence, win_start, win_stop) AS TABLE
+-- Recorded trials with the moment that they are aligned to, whatever their conditions.
+CREATE MACRO psth.aligned_event(event, occurrence, win_start, win_stop) AS TABLE
 SELECT a.*
 FROM (
     SELECT t.subject_id, t.session, t.insertion_number, t.trial, t.trial AS spike_trial,
@@ -164,8 +164,14 @@ FROM (
     FROM psth.session_alignment(event, occurrence, win_start, win_stop) AS s
     WHERE NOT psth.is_trial_event(event)
 ) AS a
+WHERE a.origin_sample IS NOT NULL;
+
+-- Those of one condition.
+CREATE MACRO psth.aligned_trial(condition, event, occurrence, win_start, win_stop) AS TABLE
+SELECT a.*
+FROM psth.aligned_event(event, occurrence, win_start, win_stop) AS a
 JOIN psth.trial_set AS c USING (subject_id, session, trial)
-WHERE a.origin_sample IS NOT NULL AND list_contains(c.conditions, psth.condition_name(condition));
+WHERE list_contains(c.conditions, psth.condition_name(condition));
 
 -- Spikes around the event: one row per spike, spike_time in s from the event.
 CREATE MACRO psth.raster(
