@@ -44,6 +44,9 @@ def compute(
         str | None,
         typer.Option(help="Remove this table instead, with all that is computed from it."),
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Compute these tables also where nothing changed.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be computed or removed.")
     ] = False,
@@ -60,8 +63,11 @@ def compute(
     if dry_run:
         _plan(state, set(tables or ()))
         return
+    from maplake.compute.again import forget
     from maplake.compute.run import run
 
+    if again:
+        forget(state.config, tables or (), subject=subject, session=session)
     started = time.perf_counter()
     with state.output.progress() as progress:
         report = run(
@@ -75,10 +81,39 @@ def compute(
     _finish(state.output, report, time.perf_counter() - started)
 
 
+def compute_built_in(state: State, workers: int) -> Any:
+    """Compute maplake's own tables after an ingest; None where nothing happened since."""
+    from maplake.compute.settled import is_settled
+
+    if is_settled(state.config.lake.root):
+        return None
+    from maplake.compute.run import run
+
+    with state.output.progress() as progress:
+        return run(state.config, workers=workers, built_in=True, progress=progress)
+
+
+def document_of(report: Any) -> dict[str, Any]:
+    """Return what became of computed partitions as one document."""
+    rows = [asdict(item) for item in report.done]
+    return {"computed": rows, "current": report.current, "failed": report.failed}
+
+
+def show_computed(output: Output, report: Any) -> None:
+    """Print, after an ingest, how many partitions were computed, and which could not be."""
+    counts = Counter(item.status for item in report.done)
+    failed = [asdict(item) for item in report.done if item.status == "failed"]
+    _table(output, failed)
+    if counts:
+        words = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        tables = len({item.table for item in report.done})
+        output.line(f"computed {tables} table{'s' if tables > 1 else ''} by partition: {words}")
+
+
 def _finish(output: Output, report: Any, seconds: float) -> None:
     rows = [asdict(item) for item in report.done]
     if output.json:
-        output.document({"computed": rows, "current": report.current, "failed": report.failed})
+        output.document(document_of(report))
     else:
         for row in rows:
             row["seconds"] = round(row["seconds"], 2)

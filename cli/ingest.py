@@ -1,4 +1,4 @@
-"""Commands that bring raw files into the lake: init, ingest, status, rebuild."""
+"""Commands that bring raw files into the lake: init, ingest, status."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ root = "lake"
 
 _FAILED = 4
 _COLUMNS = ("animal", "session", "kind", "name", "status", "rows", "skipped", "reason")
-_ORDER = ("failed", "waiting", "planned", "in", "skipped", "unchanged", "absent")
+_ORDER = ("failed", "waiting", "outdated", "planned", "in", "skipped", "unchanged", "absent")
 
 Workers = Annotated[int, typer.Option(min=1, help="Number of processes that read.")]
 
@@ -45,7 +45,6 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=_PANEL)(init)
     app.command(rich_help_panel=_PANEL)(ingest)
     app.command(rich_help_panel=_PANEL)(status)
-    app.command(rich_help_panel=_PANEL)(rebuild)
 
 
 def init(context: typer.Context) -> None:
@@ -128,21 +127,7 @@ def ingest(
     made = None
     if not (no_compute or dry_run or wanted):
         made = compute_built_in(state, workers)
-    _finish(state.output, report, time.perf_counter() - started, made)
-
-
-def rebuild(context: typer.Context, workers: Workers = 1, json: JsonOption = False) -> None:
-    """Read everything again from the raw files; session numbers stay.
-
-    The lake can be read meanwhile. Sessions whose raw files have gone are kept.
-    """
-    from maplake.ingest import pipeline
-
-    state = state_of(context, json=json)
-    started = time.perf_counter()
-    with state.output.progress() as progress:
-        report = pipeline.rebuild(state.config, workers=workers, progress=progress)
-    _finish(state.output, report, time.perf_counter() - started)
+    finish(state.output, report, time.perf_counter() - started, made)
 
 
 def status(
@@ -176,7 +161,8 @@ def _known_kinds(kinds: Sequence[str], known: Sequence[str]) -> list[str]:
     return named
 
 
-def _finish(output: Output, report: Any, seconds: float, made: Any = None) -> None:
+def finish(output: Output, report: Any, seconds: float, made: Any = None) -> None:
+    """Print what became of every source; the exit code is 4 if any failed."""
     if output.json:
         document = {**_as_document(report.sources), "failed": report.failed}
         output.document(document if made is None else {**document, "computed": document_of(made)})

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import textwrap
+from importlib.util import find_spec
 
 import polars as pl
 import pytest
 from computelabs import copy_lab, make_lab
 from labs import content, ingest, sql
+from typer.testing import CliRunner
 
 import maplake
 from maplake.compute.run import run
 from maplake.compute.stale import remove, standing
 from maplake.config import load
 from maplake.errors import ConfigError, NotFoundError, SchemaError
+from maplake.ingest.entered import load_animals
 from maplake.ingest.state import read_state
 from maplake.layout import Layout
 from maplake.query.check import check
 
+PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 OWN = """
 import polars as pl
 from maplake.compute import INT, METHOD, REAL, TO_UNIT, UNIT, Column, sql_table, table
@@ -88,6 +92,11 @@ def edit(config, old, new):
     file.write_text(text.replace(old, new), encoding="utf-8")
 
 
+def cli(config, *words):
+    app = __import__(f"{PACKAGE}.main", fromlist=["app"]).app
+    return CliRunner().invoke(app, ["--config", str(config.file), *words])
+
+
 def own(report):
     return [d for d in report.done if d.table.startswith("mylab.")]
 
@@ -136,6 +145,27 @@ def test_workers_and_order_do_not_matter(original, tmp_path):
     assert found[0] == found[1]
 
 
+def test_a_key_that_kills_its_worker_is_one_error(config):
+    edit(
+        config,
+        "    units = lake.table",
+        "    if key == {'subject_id': 400001, 'session': 2, 'insertion_number': 1}:\n"
+        "        __import__('os')._exit(9)\n    units = lake.table",
+    )
+    report = run(config, ["mylab.doubled"], workers=2)
+    failed = [d for d in report.done if d.status == "failed"]
+    assert [(d.session, d.insertion_number) for d in failed] == [(2, 1)]
+    assert "killed" in failed[0].reason
+    assert len(report.done) == 4
+    assert len(sql(config.lake.root, "FROM mylab.doubled")) == 12
+
+
+def test_progress_counts_partitions(config):
+    seen = []
+    run(config, ["mylab.doubled"], progress=lambda *step: seen.append(step))
+    assert seen == [("mylab.doubled", 2, 4), ("mylab.doubled", 4, 4)]
+
+
 def test_only_what_depends_on_a_change_is_computed_again(config):
     run(config, MINE)
     edit(config, "FACTOR = 1", "FACTOR = 2")
@@ -165,6 +195,50 @@ def test_a_changed_source_takes_what_was_computed_from_it_along(lab, config):
     assert {d.table for d in again.done} >= {"psth.period_selectivity"}
     assert not any(d.table == "ephys.unit_cell_type" for d in again.done)
     assert check(config.lake.root) == []
+
+
+OF_THE_ANIMAL = """
+from maplake.compute import INT, TEXT, Column, table
+
+@table(
+    "mylab.sex", "sex of the animal", by="session",
+    columns=(Column("sex", TEXT, "sex"),),
+    inputs=("experiment.session", "lab.subject"),
+)
+def sex(lake, key):
+    return lake.table("lab.subject").filter(subject_id=key["subject_id"]).select("sex")
+"""
+
+
+def test_a_table_of_the_whole_lab_that_changes(lab):
+    """Animals are no part of a session, whose rows stay: they are told to be stale, and redone."""
+    (lab.directory / "lake_tables.py").write_text(OF_THE_ANIMAL, encoding="utf-8")
+    config = load(lab.config)
+    run(config)
+    before = sql(config.lake.root, "FROM mylab.sex")["sex"].to_list()
+    other = "M" if before[0] == "F" else "F"
+    sheet = lab.directory / "corrected.csv"
+    text = lab.animals_file.read_text(encoding="utf-8")
+    sheet.write_text(text.replace(f",{before[0]},", f",{other},"), encoding="utf-8")
+    load_animals(config, sheet)
+    with maplake.open(config.lake.root) as lake:  # nobody is told the old rows are current
+        assert set(lake.table("mylab.sex").collect()["sex"]) == {before[0]}
+    stale = [s for s in standing(config) if s.status == "stale"]
+    assert {s.table for s in stale} == {"mylab.sex"}
+    assert len(stale) == 2
+    assert stale_partitions(config) == ["mylab.sex"] * 2
+    assert "mylab.sex" in cli(config, "status").stdout
+    again = run(config)
+    assert [(d.table, d.status) for d in again.done] == [("mylab.sex", "in")] * 2
+    assert sql(config.lake.root, "FROM mylab.sex")["sex"].to_list() == [other] * 2
+    assert stale_partitions(config) == []
+
+
+def stale_partitions(config):
+    done = cli(config, "check", "--json")
+    found = json.loads(done.stdout)["problems"]
+    assert done.exit_code == (7 if found else 0)
+    return [problem["table"] for problem in found if problem["kind"] == "stale"]
 
 
 def _moved(lines):
@@ -281,6 +355,38 @@ def test_wrong_declarations(config, old, new, message):
     edit(config, old, new)
     with pytest.raises((ConfigError, SchemaError), match=message):
         run(config, ["mylab.whole"] if "Doubled" not in new else ())
+
+
+def test_an_ingest_computes_what_is_made_from_it(lab):
+    config = load(lab.config)
+    assert "computed" not in cli(config, "ingest", "--no-compute").stdout
+    assert "computed" not in cli(config, "ingest", "behavior").stdout
+    assert {s.status for s in standing(config)} == {"waiting"}
+    first = cli(config, "ingest")
+    assert first.exit_code == 0, first.output
+    assert "computed 5 tables by partition: 20 in" in first.stdout
+    assert {s.status for s in standing(config)} == {"in"}
+    done = content(config.lake.root)
+    again = cli(config, "ingest")
+    assert "nothing to do" in again.stdout
+    assert "computed" not in again.stdout
+    assert json.loads(cli(config, "ingest", "--json").stdout).get("computed") is None
+    assert content(config.lake.root) == done
+    remove(config, "ephys.unit_cell_type")
+    found = json.loads(cli(config, "ingest", "--json").stdout)
+    assert {row["table"] for row in found["computed"]["computed"]} == {"ephys.unit_cell_type"}
+    assert content(config.lake.root) == done
+    assert check(config.lake.root, deep=True) == []
+
+
+def test_an_ingest_says_what_could_not_be_computed(lab, monkeypatch):
+    config = load(lab.config)
+    monkeypatch.setattr("maplake.compute.units.drift_metric", lambda *_: 1 / 0)
+    (lab.directory / "lake_tables.py").write_text("1 / 0", encoding="utf-8")  # is left alone
+    done = cli(config, "ingest")
+    assert done.exit_code == 4
+    assert "ZeroDivisionError" in done.stdout
+    assert "4 failed, 16 in" in done.stdout
 
 
 def test_unknown_table(config):

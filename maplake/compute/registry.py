@@ -19,7 +19,7 @@ from maplake.errors import ConfigError, NotFoundError, SchemaError
 from maplake.query.known import tables_of
 from maplake.tables import SCHEMAS, TABLES, Table, own
 
-__all__ = ["GROUP", "dependants", "find", "levels", "load", "own_tables"]
+__all__ = ["GROUP", "built_in", "dependants", "find", "levels", "load", "own_tables"]
 
 #: Entry points of packages that bring tables: modules with computations in them.
 GROUP = "maplake.tables"
@@ -34,6 +34,11 @@ _BUILT_IN = (
     *slices.COMPUTATIONS,
     *jaw.COMPUTATIONS,
 )
+
+
+def built_in() -> dict[str, Computation]:
+    """Return maplake's own computations by name, each after those that it reads from."""
+    return _ordered({c.name: c for c in _BUILT_IN})
 
 
 def load(config: Config) -> dict[str, Computation]:

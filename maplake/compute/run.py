@@ -6,22 +6,22 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from multiprocessing import get_context
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from maplake.compute.model import Computation, outputs
 from maplake.compute.plan import Books, Sources, Task, is_current, orphans, state_key, tasks
 from maplake.compute.publish import Result, declare, publish, take_away
+from maplake.compute.registry import built_in as built_in_computations
 from maplake.compute.registry import find, known_tables, levels, line_of, load
 from maplake.compute.rows import as_rows
+from maplake.compute.settled import settle
 from maplake.config import Config
 from maplake.config.settings import TableSettings
-from maplake.errors import MaplakeError
+from maplake.errors import MaplakeError, WorkerLostError
+from maplake.executors import Executor, Serial, open_executor
 from maplake.ingest.lakes import update_catalog
 from maplake.ingest.session import FAILED, IN
 from maplake.layout import Layout
@@ -93,6 +93,8 @@ def run(
     subject: int | None = None,
     session: int | None = None,
     workers: int = 1,
+    scheduler: str | None = None,
+    built_in: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Compute every partition that has no rows yet or whose inputs, function or version changed.
@@ -106,9 +108,15 @@ def run(
     subject, session
         Only this animal (subject_id) and session; tables that are one file in all are then left.
     workers
-        Number of processes that compute; the commits are made by this one.
+        Number of processes that compute; the commits are made by this one. A task whose process
+        is killed is tried again; if that happens each time it has failed.
+    scheduler
+        Address of a Dask scheduler whose workers compute instead; None = that of ``[dask]``.
+    built_in
+        Only maplake's own tables; the lab's modules are not run.
     progress
-        Called with a text, the number of partitions done and their total in this step.
+        Called with a text, the number of partitions done and their total in this step; steps
+        follow each other where tables are computed from computed ones.
 
     Returns
     -------
@@ -122,25 +130,33 @@ def run(
         If a module of the lab cannot be run, or its declarations are wrong.
     LakeError
         If the lake cannot be written to.
+    ClusterError
+        If the Dask cluster cannot be used.
     """
-    computations = load(config)
+    computations = built_in_computations() if built_in else load(config)
     chosen = find(computations, names)
     declare(config, computations)
     update_catalog(config)
     report = Report()
-    with staging_run(config.lake.root) as staging, _pool(workers) as pool:
+    where = config.dask.scheduler if scheduler is None else scheduler
+    with (
+        staging_run(config.lake.root) as staging,
+        open_executor(workers, where, config.lake.root) as executor,
+    ):
         for step in levels(chosen):
             todo, lost = _due(config, computations, step, subject, session, report)
             for book, states in lost.items():
                 take_away(config, staging, book, states)
                 report.done += [_removed(state) for state in states]
-            results = _computed(config, todo, pool, chosen)
-            for number, group in enumerate(results, start=1):
+            total, before = sum(map(len, todo)), len(report.done)
+            for group in _computed(config, todo, executor, chosen, built_in):
                 statuses = publish(config, staging, chosen, group)
                 report.done += [_done(r, s) for r, s in zip(group, statuses, strict=True)]
                 if progress:
-                    progress(group[0].task.computation, number, len(todo))
+                    progress(group[0].task.computation, len(report.done) - before, total)
             update_catalog(config)
+    if not names and subject is None and session is None:
+        settle(config.lake.root)
     return report
 
 
@@ -203,41 +219,44 @@ def _is_chosen(task: Task, subject: int | None, session: int | None) -> bool:
     )
 
 
-@contextmanager
-def _pool(workers: int) -> Iterator[Executor | None]:
-    """Keep processes for a whole run; they start with the first work that they get."""
-    if workers <= 1:
-        yield None
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield pool
-
-
 def _computed(
     config: Config,
     groups: list[list[Task]],
-    pool: Executor | None,
+    executor: Executor,
     known: Mapping[str, Computation],
+    built_in: bool,
 ) -> Iterator[list[Result]]:
-    """Compute groups of tasks, in this process or in several, and yield them as they are ready."""
-    if pool is None or len(groups) <= 1:
+    """Compute tasks and yield the results of each session as they are complete."""
+    if isinstance(executor, Serial):
         with Lake(config.lake.root) as lake:
             for group in groups:
                 yield [compute(lake, known[task.computation], task) for task in group]
         return
-    for job in as_completed([pool.submit(_work, config, group) for group in groups]):
-        yield job.result()
+    found: dict[str, list[Result]] = {}
+    sizes = {group[0].book: len(group) for group in groups}
+    every = [task for group in groups for task in group]
+    for task, result in executor.run(partial(_work, config, built_in), every):
+        if isinstance(result, WorkerLostError):
+            result = Result(task, error=str(result))
+        ready = found.setdefault(task.book, [])
+        ready.append(result)
+        if len(ready) == sizes[task.book]:
+            yield found.pop(task.book)
 
 
-def _work(config: Config, group: list[Task]) -> list[Result]:
-    known = _loaded(config.file, config.tables.modules)
+def _work(config: Config, built_in: bool, task: Task) -> Result:
+    known = _loaded(None if built_in else config.file, config.tables.modules, built_in)
     with Lake(config.lake.root) as lake:
-        return [compute(lake, known[task.computation], task) for task in group]
+        return compute(lake, known[task.computation], task)
 
 
 @cache
-def _loaded(file: Path | None, modules: tuple[Path, ...]) -> dict[str, Computation]:
+def _loaded(
+    file: Path | None, modules: tuple[Path, ...], only_built_in: bool
+) -> dict[str, Computation]:
     """Load the computations once in each process."""
+    if only_built_in:
+        return built_in_computations()
     return load(Config(file=file, tables=TableSettings(modules)))
 
 
