@@ -1,12 +1,15 @@
-"""Commands that look after the lake: check, catalog."""
+"""Commands that look after the lake: check, log, catalog."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import rebuild
+from .output import Output
 from .state import JsonOption, state_of
 
 if TYPE_CHECKING:
@@ -15,39 +18,94 @@ if TYPE_CHECKING:
 _PANEL = "Care"
 _PROBLEMS = 7
 
+#: What goes before what when several things are to be repaired.
+_ORDER = (
+    *("maplake rebuild --spare", "maplake rebuild", "maplake check", "maplake catalog"),
+    "maplake compute",
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
+    rebuild.register(app)
     app.command(rich_help_panel=_PANEL)(check)
+    app.command(rich_help_panel=_PANEL)(log)
     app.command(rich_help_panel=_PANEL)(catalog)
 
 
 def check(
     context: typer.Context,
-    deep: Annotated[bool, typer.Option("--deep", help="Also read every file: checksums.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also read every file: checksums, second copies.")
+    ] = False,
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Move files that the lake does not know away.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Check keys, allowed values, counts and files; the exit code is 7 if anything is wrong."""
+    """Check keys, allowed values, counts and files; the exit code is 7 if anything is wrong.
+
+    For every problem it says whose rows are concerned and which command repairs it.
+    """
     from maplake.ingest.lakes import check_version
     from maplake.layout import Layout
     from maplake.query.check import check as check_lake
 
     state = state_of(context, json=json)
     check_version(Layout(state.config.lake.root))
+    if set_aside:
+        _set_aside(state)
+        return
     state.settle()
-    problems: list[Any] = list(check_lake(state.config.lake.root, deep=deep))
-    if not any(problem.kind in ("missing", "unreadable") for problem in problems):
+    with state.output.progress() as progress:
+        problems: list[Any] = list(check_lake(state.config.lake.root, deep=deep, progress=progress))
+    if not any(
+        problem.kind in ("missing", "unreadable", "record", "catalog") for problem in problems
+    ):
         problems += _stale(state.config)
-    rows = [asdict(problem) for problem in problems]
-    if json:
-        state.output.document({"problems": rows, "deep": deep})
-    elif rows:
-        state.output.table(rows, [name for name in rows[0] if any(row[name] for row in rows)])
-        state.output.line(f"{len(rows)} problems")
-    else:
-        state.output.line("no problems" + ("" if deep else " (--deep reads every file, too)"))
+    _show(state.output, problems, deep=deep)
     if problems:
         raise typer.Exit(_PROBLEMS)
+
+
+def _show(output: Output, problems: list[Any], *, deep: bool) -> None:
+    rows = [asdict(problem) for problem in problems]
+    repairs = repairs_of(problems)
+    if output.json:
+        output.document({"problems": rows, "repairs": repairs, "deep": deep})
+    elif rows:
+        shown = [n for n in rows[0] if n != "repair" and any(row[n] for row in rows)]
+        output.table(rows, shown)
+        output.line(f"{len(rows)} problems")
+        if repairs:
+            output.line("to repair, in this order:")
+        for command in repairs:
+            output.line(f"  {command}")
+    else:
+        output.line("no problems" + ("" if deep else " (--deep reads every file, too)"))
+
+
+def repairs_of(problems: Sequence[Any]) -> list[str]:
+    """Return the commands that repair problems, each once, in the order to run them in."""
+    commands = dict.fromkeys(problem.repair for problem in problems if problem.repair)
+
+    def rank(command: str) -> tuple[int, bool]:
+        place = next((n for n, start in enumerate(_ORDER) if command.startswith(start)), 0)
+        return (place, command.startswith("maplake rebuild ccf"))
+
+    return sorted(commands, key=rank)
+
+
+def _set_aside(state: Any) -> None:
+    from maplake.ingest.spare import set_aside
+
+    moved = set_aside(state.config)
+    if state.output.json:
+        state.output.document({"moved": moved})
+        return
+    for path in moved:
+        state.output.line(path)
+    state.output.line(f"{len(moved)} files were set aside")
 
 
 def _stale(config: Config) -> list[Any]:
@@ -56,7 +114,17 @@ def _stale(config: Config) -> list[Any]:
     from maplake.query.check import Problem
 
     return [
-        Problem(item.table, item.partition, STALE, item.reason or "", item.rows)
+        Problem(
+            item.table,
+            item.partition,
+            STALE,
+            item.reason or "",
+            item.rows,
+            item.subject_id,
+            item.session,
+            item.insertion_number,
+            repair=f"maplake compute {item.table}",
+        )
         for item in standing(config)
         if item.status == STALE
     ]
@@ -76,3 +144,30 @@ def catalog(context: typer.Context) -> None:
     check_version(layout)
     update_catalog(state.config, force=True)
     state.output.line(f"wrote {layout.catalog} and {layout.views}")
+
+
+def log(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The last so many.")] = 20,
+    subject: Annotated[
+        str | None, typer.Option(help="Only this animal: subject_id or h2o.")
+    ] = None,
+    session: Annotated[int | None, typer.Option(help="Only this session of it.")] = None,
+    rows: Annotated[bool, typer.Option("--rows", help="Also rows by table, before > now.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """List what was changed in the lake, when, by which version, and why; the last one first."""
+    from maplake.ingest.archive import subject_of
+    from maplake.query.log import commits
+
+    state = state_of(context, json=json)
+    subject_id = None if subject is None else subject_of(state.config, subject)
+    found = commits(state.config.lake.root, limit=limit, subject_id=subject_id, session=session)
+    if json:
+        state.output.document({"commits": [asdict(one) for one in found]})
+    elif not found:
+        state.output.line("nothing was changed yet")
+    for one in () if json else found:
+        state.output.line(one.headline)
+        for line in one.lines(rows=rows):
+            state.output.line(f"    {line}")

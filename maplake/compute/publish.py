@@ -15,7 +15,7 @@ from maplake.compute.plan import Task, state_key
 from maplake.compute.registry import own_tables
 from maplake.config import Config
 from maplake.ingest.lakes import writing
-from maplake.ingest.outdated import input_hash
+from maplake.ingest.outdated import changes_of, input_hash
 from maplake.ingest.publish import stage_records
 from maplake.ingest.session import FAILED, IN
 from maplake.ingest.state import SourceState, read_all, read_manifest, read_state
@@ -125,7 +125,12 @@ def publish(
             staged.deletes += sorted(set(old) - set(staged.writes))
             extra = Stage(layout, run)
             stage_records(extra, layout, book, current | new, staged, gone=old)
-            note = {"command": "compute", "session": book, "tables": sorted(n for _, n in new)}
+            note = {
+                "command": "compute",
+                "session": book,
+                "tables": sorted(n for _, n in new),
+                "changes": [changes_of(current.get(key), state) for key, state in new.items()],
+            }
             commit(layout, [staged, extra.finish()], note)
     return statuses
 

@@ -28,14 +28,17 @@ KIND = CCF
 _RUNS = "ccf.annotation_run"
 
 
-def of_config(config: Config) -> list[SourceReport]:
-    """Load the annotation that lake.toml names, unless it is in the lake as it is."""
+def of_config(config: Config, *, again: bool = False) -> list[SourceReport]:
+    """Load the annotation that lake.toml names, unless it is in the lake as it is.
+
+    ``again`` loads it in any case.
+    """
     if config.ccf.annotation is None:
         return []
     name = config.ccf.version_name
     report = SourceReport(KIND, name, UNCHANGED, path=str(config.ccf.annotation))
     settings = f"{config.ccf.resolution_um} um"
-    known = read_state(Layout(config.lake.root), LAKE_NAME).get((KIND, name))
+    known = None if again else read_state(Layout(config.lake.root), LAKE_NAME).get((KIND, name))
     try:
         with reading(config.ccf.annotation, KIND):
             stat = stat_files(_files(config))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,27 @@ NEEDS = {EPHYS: BEHAVIOR, LFP: EPHYS, NIDQ: EPHYS, TRACKING: BEHAVIOR, HISTOLOGY
 ON_REQUEST = {EPHYS: "sorting", HISTOLOGY: "histology"}
 
 
+Again = Callable[[SourceState], bool]
+
+
+def never(state: SourceState) -> bool:  # noqa: ARG001 - one kind of Again
+    """Read nothing again that has not changed."""
+    return False
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a run was asked for.
 
     ``kinds`` to read, empty = all; ``settings`` that rows depend on, by kind; ``replace``: whether
-    a new sorting or histology replaces the one in the lake.
+    a new sorting or histology replaces the one in the lake; ``again`` tells which sources are read
+    again although nothing changed.
     """
 
     kinds: Sequence[str]
     settings: Mapping[str, str]
     replace: bool = False
+    again: Again = never
 
     def includes(self, kind: str) -> bool:
         """Whether a kind is to be read."""
@@ -131,7 +141,7 @@ def _known(source: Source, state: SourceState, wanted: Wanted) -> Item:
     """Decide on a source that is in the lake."""
     if not wanted.includes(source.kind):
         return Item(source, UNCHANGED)
-    again = state.settings != wanted.settings.get(source.kind, "")
+    again = state.settings != wanted.settings.get(source.kind, "") or wanted.again(state)
     stat = stat_of(source)
     if stat == state.stat:
         if again:

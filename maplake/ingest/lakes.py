@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -88,6 +89,7 @@ def _complete(layout: Layout) -> None:
 
     A lake lacks all of it when it is new, and tables that came with a newer maplake later.
     """
+    known = read_manifest(layout, LAKE_NAME)
     first = [
         (
             table.full_name,
@@ -97,9 +99,7 @@ def _complete(layout: Layout) -> None:
             ),
         )
         for table in stored()
-        if table.store is Store.GLOBAL
-        and table.rows
-        and not (layout.root / table_file(table, {})).exists()
+        if table.store is Store.GLOBAL and table.rows and str(table_file(table, {})) not in known
     ]
     if first:
         with staging_run(layout.root) as run:
@@ -134,6 +134,7 @@ def stage_global(
     for name, data in rows:
         schema = get(name).file_schema
         by_table.setdefault(name, []).append(data.select(schema.names).cast(schema))
+    known = read_manifest(layout, LAKE_NAME)
     changed = 0
     for name, parts in sorted(by_table.items()):
         table = get(name)
@@ -142,11 +143,12 @@ def stage_global(
         pair = (old, new) if replace or old is None else (new, old)
         merged = parquet.merge(table, *pair)
         if old is None or not merged.equals(parquet.conform(table, old)):
+            _check_whole(layout, table, known)
             stage.table(table, {}, merged)
             changed += 1
     if changed:
         new = {path: e for path, e in stage.staged.manifest.items() if _is_global(path)}
-        stage.json(manifest_file(LAKE_NAME), {"files": read_manifest(layout, LAKE_NAME) | new})
+        stage.json(manifest_file(LAKE_NAME), {"files": known | new})
     return changed
 
 
@@ -154,10 +156,43 @@ def _is_global(path: str) -> bool:
     return path.startswith("tables/") and "=" not in path
 
 
+def _check_whole(layout: Layout, table: Table, known: Mapping[str, Any]) -> None:
+    """Refuse to build upon a global table that is not what was written."""
+    path = str(table_file(table, {}))
+    if path not in known:
+        return
+    with (layout.root / path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != known[path]["sha256"]:
+        raise _damaged(layout.root / path, "its content is not what was written")
+
+
+def _damaged(path: Path, found: str) -> IntegrityError:
+    return IntegrityError(
+        "a table of the whole lake is damaged",
+        file=path,
+        found=found,
+        hint="`maplake rebuild --spare` puts its second copy in its place.",
+    )
+
+
 def read_global(layout: Layout, table: Table) -> pa.Table | None:
-    """Return the rows of a global table, or None if it has no file yet."""
+    """Return the rows of a global table, or None if it has no file yet.
+
+    Raises
+    ------
+    IntegrityError
+        If its file cannot be read, or has gone.
+    """
     path = layout.root / table_file(table, {})
-    return pq.ParquetFile(path).read() if path.exists() else None
+    try:
+        return pq.ParquetFile(path).read()
+    except FileNotFoundError:
+        if str(table_file(table, {})) in read_manifest(layout, LAKE_NAME):
+            raise _damaged(path, "no file") from None
+        return None
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, str(error).splitlines()[0]) from error
 
 
 def catalog_options(config: Config) -> Mapping[str, Any]:

@@ -1,4 +1,8 @@
-"""Computed rows whose inputs a commit changes: they go in the same commit, so none is served."""
+"""What is no longer what would be written: readers that were corrected, inputs that changed.
+
+Computed rows whose inputs a commit changes go in the same commit, so none is served. What a reader
+wrote that has been corrected since stays, and is told of, until it is asked for anew.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,10 @@ from typing import Any
 
 from maplake.ingest.session import IN, WAITING, State
 from maplake.ingest.state import SourceState
+from maplake.readers import Reader, all_readers
 from maplake.tables.own import KIND
 
-__all__ = ["CHANGED", "input_hash", "take_out"]
+__all__ = ["CHANGED", "changes_of", "input_hash", "is_outdated", "outdated_by", "take_out"]
 
 Manifest = Mapping[str, Mapping[str, Any]]
 
@@ -37,6 +42,86 @@ def input_hash(manifest: Manifest, place: str) -> str:
         return str(manifest[place]["sha256"]) if place in manifest else ""
     lines = sorted(f"{p} {e['sha256']}" for p, e in manifest.items() if p.startswith(place))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
+
+
+def outdated_by(state: SourceState) -> list[str]:
+    """Return which readers of a source were corrected since it was read, and why.
+
+    Parameters
+    ----------
+    state
+        A source that is in the lake.
+    """
+    if state.status != IN:
+        return []
+    current = {reader.name: reader for reader in all_readers()}
+    return [
+        corrected(current[name], version)
+        for name, version in readers_of(state).items()
+        if name in current and current[name].version > version
+    ]
+
+
+def corrected(reader: Reader, since: int) -> str:
+    """Say which versions of a reader came after one, and why."""
+    why = [text for version, text in sorted(reader.changes.items()) if version > since]
+    reasons = "; ".join(why) or "no reason is given"
+    return f"reader {reader.name} was corrected, version {since} to {reader.version}: {reasons}"
+
+
+def readers_of(state: SourceState) -> dict[str, int]:
+    """Return the versions of the readers that read a source."""
+    if state.readers:
+        return state.readers
+    return {state.reader: state.reader_version} if state.reader else {}
+
+
+def is_outdated(state: SourceState) -> bool:
+    """Whether a reader of a source was corrected since it was read."""
+    return bool(outdated_by(state))
+
+
+def changes_of(old: SourceState | None, new: SourceState) -> dict[str, Any]:
+    """Return what the log says of a source that a commit takes in: why, and its rows.
+
+    Parameters
+    ----------
+    old
+        What was in the lake of it; None if nothing was.
+    new
+        What is now.
+    """
+    before = old.rows if old is not None else {}
+    found: dict[str, Any] = {"kind": new.kind, "name": new.name, "why": _why(old, new)}
+    rows = {
+        table: [before.get(table, 0), new.rows.get(table, 0)]
+        for table in sorted({*before, *new.rows})
+    }
+    versions = {
+        name: [readers_of(old).get(name) if old is not None else None, version]
+        for name, version in readers_of(new).items()
+    }
+    return found | {"rows": rows, "readers": versions}
+
+
+def _why(old: SourceState | None, new: SourceState) -> list[str]:
+    """Return why a source was read, judged by what was in the lake of it."""
+    if old is None or old.status != IN:
+        return ["new" if old is None or old.kind != KIND else old.reason or "new"]
+    why = []
+    current = {reader.name: reader for reader in all_readers()}
+    for name, version in readers_of(new).items():
+        since = readers_of(old).get(name)
+        if name in current and since is not None and since < version:
+            why.append(corrected(current[name], since))
+    if old.files and old.files != new.files:
+        what = "what it is computed from" if new.kind == KIND else "its files"
+        why.append(f"{what} changed")
+    if old.settings != new.settings:
+        why.append("its function or maplake changed" if new.kind == KIND else "settings changed")
+    if old.depends and old.depends != new.depends:
+        why.append("what it is aligned to changed")
+    return why or ["read again on request"]
 
 
 def take_out(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from maplake.config import Config
 from maplake.errors import NotFoundError
 from maplake.ingest import archive, ccf, entered, locations, session_meta
+from maplake.ingest.decide import Again, never
 from maplake.ingest.lakes import update_catalog, writing
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.plan import Plan, make_plan
@@ -15,7 +16,8 @@ from maplake.ingest.report import Report, report_item
 from maplake.ingest.rounds import How, Progress, take_in
 from maplake.ingest.session import IN, SessionPlan
 from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING
-from maplake.ingest.state import read_all
+from maplake.ingest.spare import restore_spares
+from maplake.ingest.state import read_all, read_whole
 from maplake.layout import Layout
 
 #: Everything that ``ingest`` knows, in the order in which it is taken in.
@@ -66,6 +68,7 @@ def run(
     workers: int = 1,
     scheduler: str | None = None,
     progress: Progress | None = None,
+    again: Again = never,
 ) -> Report:
     """Take everything new or changed into the lake.
 
@@ -91,6 +94,8 @@ def run(
         ``[dask]``.
     progress
         Called with a text, the number of sessions done and their total.
+    again
+        Tells which sources are read again although nothing changed.
 
     Returns
     -------
@@ -114,7 +119,8 @@ def run(
     if dry_run:
         layout = Layout(config.lake.root)
         numbers = SessionNumbers(layout)
-        plan = make_plan(config, layout, numbers, read_all(layout), kinds, replace=replace)
+        states = read_all(layout)
+        plan = make_plan(config, layout, numbers, states, kinds, replace=replace, again=again)
         _select(plan, subject, session)
         report.sources += [report_item(item) for item in plan.others]
         report.sources += as_they_are(plan.sessions)
@@ -122,15 +128,15 @@ def run(
     for kind, load in _FIRST.items():
         if not kinds or kind in kinds:
             report.sources += load(config)
-    plan = _plan(config, kinds, replace=replace)
+    plan = _plan(config, kinds, replace=replace, again=again)
     _select(plan, subject, session)
     report.sources += [report_item(item) for item in plan.others]
     idle = [one for one in plan.sessions if not one.todo]
     report.sources += as_they_are(idle)
 
     def replan(names: set[str]) -> list[SessionPlan]:
-        again = _plan(config, kinds, replace=replace)
-        return [one for one in again.sessions if one.name in names]
+        new = _plan(config, kinds, replace=replace, again=again)
+        return [one for one in new.sessions if one.name in names]
 
     busy = [one for one in plan.sessions if one.todo]
     how = How(workers, config.dask.scheduler if scheduler is None else scheduler, progress)
@@ -143,13 +149,15 @@ def run(
     return report
 
 
-def _plan(config: Config, kinds: Sequence[str], *, replace: bool) -> Plan:
+def _plan(config: Config, kinds: Sequence[str], *, replace: bool, again: Again) -> Plan:
     """Make a plan and keep the session numbers that it gave."""
     with writing(config) as layout:  # makes the lake where there is none, and ends loose ends
         pass
     while True:
         numbers = SessionNumbers(layout)
-        plan = make_plan(config, layout, numbers, read_all(layout), kinds, replace=replace)
+        # A repair of one session must not fail at another one that is damaged, too.
+        states = read_all(layout) if again is never else read_whole(layout)
+        plan = make_plan(config, layout, numbers, states, kinds, replace=replace, again=again)
         if not numbers.changed:
             return plan
         # Looking through slow disks without the lock; numbers that others gave meanwhile count.
@@ -190,6 +198,7 @@ def rebuild(
     MaplakeError
         As :func:`run` does.
     """
+    restore_spares(config)
     with writing(config) as layout:
         for name, states in read_all(layout).items():
             for state in states.values():

@@ -16,7 +16,7 @@ import polars as pl
 from maplake.config import Config
 from maplake.errors import MaplakeError
 from maplake.ingest import find_behavior, find_ephys, find_histology, find_nidq, find_tracking
-from maplake.ingest.decide import Wanted, decide
+from maplake.ingest.decide import Again, Wanted, decide, never
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.rivals import settle
 from maplake.ingest.session import (
@@ -77,6 +77,7 @@ def make_plan(
     kinds: Sequence[str] = (),
     *,
     replace: bool = False,
+    again: Again = never,
 ) -> Plan:
     """Find all sources, give sessions their numbers and decide what must be read.
 
@@ -94,6 +95,8 @@ def make_plan(
         Kinds to read; empty = all. Sources of other kinds only serve to place them.
     replace
         Whether a new sorting or histology of a probe replaces the one in the lake.
+    again
+        Tells which sources are to be read again although nothing changed.
     """
     plan = Plan()
     subjects = subjects_by_h2o(layout)
@@ -108,7 +111,7 @@ def make_plan(
     plan.sessions = sorted(sessions.values(), key=lambda s: (s.subject_id, s.session))
     if not kinds or HISTOLOGY in kinds:
         find_histology.place(config, plan.sessions)
-    wanted = Wanted(kinds, settings_of(config), replace)
+    wanted = Wanted(kinds, settings_of(config), replace, again)
     for session in plan.sessions:
         decide(session, wanted)
     return plan

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from maplake.config import Config
 from maplake.ingest.decide import held_back
 from maplake.ingest.lakes import catalog_kept, stage_global, writing
-from maplake.ingest.outdated import take_out
+from maplake.ingest.outdated import changes_of, take_out
 from maplake.ingest.report import SourceReport, report_item
 from maplake.ingest.session import (
     FAILED,
@@ -92,7 +94,12 @@ def _commit(
     others = [item for item in result.lookups if not get(item[0]).kind]
     stage_global(extra, layout, others, replace=False)
     stage_global(extra, layout, corrected, replace=True)
-    note = {"command": "ingest", "session": session.name, "sources": [key[1] for key in new]}
+    note: dict[str, Any] = {
+        "command": "ingest",
+        "session": session.name,
+        "sources": [key[1] for key in new],
+    }
+    note["changes"] = [changes_of(current.get(key), state) for key, state in new.items()]
     commit(layout, [staged, extra.finish()], note)
 
 
@@ -174,11 +181,24 @@ def remember(config: Config, others: Sequence[Item], idle: Sequence[SessionPlan]
     for session in idle:
         faulty = [_outside(i, session) for i in session.items if i.status == FAILED]
         touched = [
-            dataclasses.replace(session.state[item.source.key], stat=item.stat)
+            _moved(session.state[item.source.key], item)
             for item in session.items
             if item.stat is not None
         ]
         _record(config, session.name, faulty + touched)
+
+
+def _moved(state: SourceState, item: Item) -> SourceState:
+    """Return the state of a source that is the same as before, at another place or of other times.
+
+    A file is known by its path below the source's.
+    """
+    old, new = state.path, item.source.path
+    files = {
+        os.path.normpath(new / os.path.relpath(name, old)): digest
+        for name, digest in state.files.items()
+    }
+    return dataclasses.replace(state, path=str(new), files=files, stat=item.stat or [])
 
 
 def _record(config: Config, name: str, states: Sequence[SourceState]) -> None:

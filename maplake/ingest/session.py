@@ -25,6 +25,9 @@ IN, UNCHANGED, WAITING, FAILED, SKIPPED, PLANNED = (
     "planned",
 )
 
+#: In the lake, but a reader of it was corrected since.
+OUTDATED = "outdated"
+
 #: Status of a source whose rows were deleted on request: ingest leaves it out.
 DELETED = "deleted"
 

@@ -105,6 +105,7 @@ def _complete(work: Work, source: Source, state: SourceState, stat: list[list[An
     if not state.reader:
         main = source.parts[-1].get_reader()
         state.reader, state.reader_version = main.name, main.version
+    state.readers = {part.reader: part.get_reader().version for part in source.parts}
     state.settings = settings_of(work.config).get(source.kind, "")
     state.time = datetime.now().isoformat(timespec="seconds")
     if source.kind in NEEDS:

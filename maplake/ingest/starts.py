@@ -43,8 +43,11 @@ class Starts:
         path = self._layout.root / table_file(get("experiment.session"), session.partition)
         if not path.exists():
             return None
-        table = pl.read_parquet(path, columns=["session_datetime"], hive_partitioning=False)
-        start: datetime = table["session_datetime"][0]
+        try:
+            table = pl.read_parquet(path, columns=["session_datetime"], hive_partitioning=False)
+            start: datetime = table["session_datetime"][0]
+        except (pl.exceptions.PolarsError, OSError, IndexError):
+            return None  # a damaged file: `maplake check` tells of it
         return start
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from stat import S_ISREG
@@ -13,6 +14,7 @@ from typing import Any
 
 from maplake.errors import FileFormatError, IntegrityError
 from maplake.layout import LAKE_NAME, Layout, manifest_file, session_name, state_file
+from maplake.seal import is_broken
 
 #: Raw recordings are too large to be hashed whole at every ingest; these are sampled.
 _SAMPLED = {".bin", ".cbin"}
@@ -35,6 +37,8 @@ class SourceState:
         Where it went, as far as it applies.
     reader, reader_version
         What read it.
+    readers
+        Version of every reader that had a part in it.
     settings
         Hash over the settings that its rows depend on.
     fingerprint
@@ -80,6 +84,7 @@ class SourceState:
     h2o: str = ""
     start: str = ""
     time: str = ""
+    readers: dict[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -93,6 +98,24 @@ _FIELDS = {f.name for f in fields(SourceState)}
 def read_state(layout: Layout, name: str) -> dict[tuple[str, str], SourceState]:
     """Return the sources of a session (or of the whole lake) by kind and name."""
     return _parse(layout.root / state_file(name))
+
+
+def read_whole(layout: Layout) -> dict[str, dict[tuple[str, str], SourceState]]:
+    """Return every state that can be read, for repairs: a damaged one is as good as none."""
+    found = {}
+    for path in sorted((layout.meta / "state").glob("*.json")):
+        with suppress(IntegrityError):
+            found[path.stem] = _parse(path)
+    return found
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a record is there and is what was written."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and not is_broken(found)
 
 
 def read_all(layout: Layout) -> dict[str, dict[tuple[str, str], SourceState]]:
@@ -117,7 +140,7 @@ def _parse(path: Path) -> dict[tuple[str, str], SourceState]:
             "a state file of the lake is damaged",
             file=path,
             found=str(error),
-            hint="Remove the file and run `maplake ingest`; its session is then read again.",
+            hint="`maplake check` says which command repairs it.",
         ) from error
     return {state.key: state for state in states}
 
@@ -135,7 +158,11 @@ def read_manifest(layout: Layout, name: str) -> dict[str, dict[str, Any]]:
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError("a manifest of the lake is damaged", file=path) from error
+        raise IntegrityError(
+            "a manifest of the lake is damaged",
+            file=path,
+            hint="`maplake check` says which command repairs it.",
+        ) from error
     return files
 
 
@@ -165,11 +192,22 @@ def stat_files(paths: Iterable[Path]) -> list[list[Any]]:
     return found
 
 
+def is_sampled(path: Path) -> bool:
+    """Whether :func:`hash_file` reads only parts of a file."""
+    return path.suffix in _SAMPLED
+
+
+def hash_whole_file(path: Path) -> str:
+    """Return the SHA-256 of a file's whole content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def hash_file(path: Path) -> str:
     """Return a hash of a file's content; of raw recordings, of its size, first and last MiB."""
+    if not is_sampled(path):
+        return hash_whole_file(path)
     with path.open("rb") as file:
-        if path.suffix not in _SAMPLED:
-            return hashlib.file_digest(file, "sha256").hexdigest()
         size = path.stat().st_size
         digest = hashlib.sha256(f"{size}\n".encode())
         digest.update(file.read(_BLOCK))

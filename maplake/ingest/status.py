@@ -8,12 +8,14 @@ from maplake.config import Config
 from maplake.ingest.lakes import check_version
 from maplake.ingest.locations import KIND as LOCATION
 from maplake.ingest.numbers import SessionNumbers
-from maplake.ingest.plan import make_plan
+from maplake.ingest.outdated import outdated_by
+from maplake.ingest.plan import GONE, make_plan
 from maplake.ingest.report import SourceReport, report_item
 from maplake.ingest.session import (
     ABSENT,
     FAILED,
     IN,
+    OUTDATED,
     PLANNED,
     UNCHANGED,
     WAITING,
@@ -29,7 +31,8 @@ def status(config: Config) -> list[SourceReport]:
     """Return, per session and source, whether it is in, absent, waits or failed, and why.
 
     Absent are ephys and tracking of a session, and histology and location of a probe insertion,
-    where lake.toml says where to look for them and nothing was found.
+    where lake.toml says where to look for them and nothing was found. Outdated is what a reader
+    wrote that was corrected since.
 
     Raises
     ------
@@ -87,11 +90,19 @@ def _missing(session: SessionPlan, kind: str, insertion_number: int | None) -> S
     )
 
 
+_HOW = "`maplake rebuild --outdated` reads it again"
+
+
 def _of_item(session: SessionPlan, item: Item) -> SourceReport:
     state = session.state.get((item.source.kind, item.source.name))
     report = report_item(item, session.partition, state)
     if item.status == UNCHANGED:
         report.status = IN
+        why = outdated_by(state) if state is not None else []
+        if why:
+            report.status = OUTDATED
+            last = "its raw files have gone" if item.reason == GONE else _HOW
+            report.reason = "; ".join([*why, last])
     elif item.status == PLANNED:
         report.status, report.reason = _waiting(state)
     return report

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from maplake.errors import IntegrityError
 from maplake.layout import relative_glob
+from maplake.query.check_catalog import check_catalog
 from maplake.query.check_files import Progress, check_files
 from maplake.query.connection import connect
 from maplake.query.known import tables_of
@@ -54,10 +55,12 @@ def check(lake_root: Path, deep: bool = False, progress: Progress | None = None)
         If the catalog cannot be read.
     """
     root = Path(lake_root)
-    problems = list(check_files(root, deep=deep, progress=progress))
+    problems = [*check_files(root, deep=deep, progress=progress), *check_catalog(root)]
     try:
         tables = [table for table in tables_of(root).values() if table.store.on_disk]
     except IntegrityError:  # of the lab's own tables; their record is among the problems
+        return problems
+    if any(problem.kind == "catalog" for problem in problems):  # it is what tables are read by
         return problems
     with TemporaryDirectory(prefix="maplake-") as folder, closing(connect(root)) as con:
         con.execute(f"SET memory_limit = {literal(_MEMORY)}")

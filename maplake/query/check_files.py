@@ -17,6 +17,7 @@ from maplake.errors import IntegrityError, LakeError
 from maplake.layout import (
     LAKE_NAME,
     OWN_TABLES,
+    SPARED_RECORDS,
     Layout,
     manifest_file,
     spare_file,
@@ -50,6 +51,7 @@ def check_files(root: Path, *, deep: bool, progress: Progress | None = None) -> 
     """
     layout = Layout(root)
     yield from _own_tables(root)
+    yield from _second_copies(root)
     tables = _tables(root)
     books = sorted(
         {p.stem for kind in ("manifest", "state") for p in (layout.meta / kind).glob("*.json")}
@@ -80,6 +82,20 @@ def _own_tables(root: Path) -> Iterator[Problem]:
         return
     except (ValueError, IntegrityError) as error:
         yield of_book(LAKE_NAME, str(OWN_TABLES), str(error))
+
+
+def _second_copies(root: Path) -> Iterator[Problem]:
+    """Hold the records of the whole lake against their second copies."""
+    for record in SPARED_RECORDS:
+        spare = spare_file(record)
+        if not (root / spare).exists():
+            continue
+        if not (root / record).exists():
+            yield of_book(LAKE_NAME, str(record), "the record is missing")
+        try:
+            read_record(root / spare)
+        except ValueError as error:
+            yield Problem("", str(spare), "spare", str(error), repair=_SPARE)
 
 
 class _Book:

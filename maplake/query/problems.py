@@ -139,7 +139,7 @@ def _options(book: str) -> list[str]:
     return ["--subject", subject, "--session", session]
 
 
-def _levels(path: str) -> dict[str, int]:
+def _levels(path: str) -> dict[str, Any]:
     found = dict(part.split("=", 1) for part in path.split("/") if "=" in part)
     names = ("subject_id", "session", "insertion_number")
     return {name: int(found[name]) for name in names if found.get(name, "").isdecimal()}

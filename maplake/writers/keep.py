@@ -7,6 +7,7 @@ too many, which does no harm.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -52,7 +53,7 @@ def keep(layout: Layout, parts: Sequence[Staged]) -> None:
     kept: set[Path] = set()
     for book, places in books.items():
         wanted = [_files(folder / "manifest" / f"{book}.json") for folder in folders]
-        old = _files(layout.root / manifest_file(book)) if any(wanted) else {}
+        old = _old(layout, book, wanted) if any(wanted) else {}
         for path, entry in _below(old, places):
             digest = entry["sha256"]
             if path in new and new[path]["sha256"] == digest:
@@ -61,6 +62,22 @@ def keep(layout: Layout, parts: Sequence[Staged]) -> None:
                 kept |= _keep(layout, path, digest)
     for folder in kept:
         files.sync_dir(folder)
+
+
+def _old(layout: Layout, book: str, wanted: Sequence[Files]) -> Files:
+    """Return the files that are in the lake; without a whole manifest, those of snapshots."""
+    try:
+        return _files(layout.root / manifest_file(book))
+    except IntegrityError:
+        there = {path: entry for files_ in wanted for path, entry in files_.items()}
+        return {p: e for p, e in there.items() if _is(layout.root / p, e["sha256"])}
+
+
+def _is(file: Path, digest: str) -> bool:
+    if not file.is_file():
+        return False
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest() == digest
 
 
 def _below(known: Files, places: Iterable[str]) -> Iterable[tuple[str, Mapping[str, Any]]]:
