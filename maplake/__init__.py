@@ -41,7 +41,7 @@ def open(path: str | Path = ".") -> Lake:  # noqa: A001  (maplake.open is the li
 
     root = find_root(Path(path))
     _recover(root)
-    return Lake(root)
+    return Lake(root, _recover)
 
 
 def _recover(root: Path) -> None:

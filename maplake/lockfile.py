@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: How often (s) a holder renews its marker, and the age (s) at which it counts as dead.
 BEAT_S, STALE_S = 4.0, 20.0
+#: How long (s) writers wait for a reader, at least.
+READING_S = 600.0
 #: A marker without content is one being written, for no longer than this (s).
 _WRITTEN_S = 2.0
 _POLL_S = 0.03
@@ -73,13 +75,16 @@ class Lock:
         The lock file; it stays.
     timeout_s
         How long (s) to wait for one holder; whoever comes after it is waited for as long again.
+    is_reading
+        Whether it is taken to read in peace, which others wait for up to :data:`READING_S`.
     """
 
-    def __init__(self, path: Path, timeout_s: float = 0.0) -> None:
+    def __init__(self, path: Path, timeout_s: float = 0.0, *, is_reading: bool = False) -> None:
         self._path = path
         self._marker = path.with_name(f"{path.name}.json")
         self._timeout_s = timeout_s
         self._token = uuid.uuid4().hex
+        self._is_reading = is_reading
         self._file: int | None = None
         self._done = threading.Event()
 
@@ -106,12 +111,16 @@ class Lock:
             found = _read(self._marker)
             token = _UNKNOWN if found is None else found.token
             if token != first and self._timeout_s > 0:
-                first, end = token, time.monotonic() + self._timeout_s
+                first, end = token, time.monotonic() + self._patience(found)
             if time.monotonic() >= end:
                 raise HeldError({} if found is None else found.holder)
             time.sleep(_POLL_S * random.uniform(0.5, 1.5))  # noqa: S311 - only to spread tries
         self._done.clear()
         threading.Thread(target=self._renew, daemon=True).start()
+
+    def _patience(self, found: _Marker | None) -> float:
+        is_reading = found is not None and found.holder.get("reading")
+        return max(self._timeout_s, READING_S) if is_reading else self._timeout_s
 
     def release(self) -> None:
         """Give the lock up."""
@@ -150,9 +159,12 @@ class Lock:
                 self._take_away(found)
             else:
                 with os.fdopen(handle, "wb") as marker:
-                    marker.write(json.dumps(_me() | {"token": self._token}).encode())
+                    marker.write(json.dumps(self._signature()).encode())
                 return True
         return False
+
+    def _signature(self) -> dict[str, Any]:
+        return _me() | {"token": self._token, "reading": self._is_reading}
 
     def _take_away(self, found: _Marker | None) -> None:
         if found is None:  # gone just now

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from maplake.errors import LakeError, QueryError
 from maplake.layout import Layout
 from maplake.query import catalog
 from maplake.query.sqltext import literal
+from maplake.query.steady import Result, Steady
 
 if TYPE_CHECKING:
     import duckdb
@@ -68,10 +70,19 @@ def attach(con: duckdb.DuckDBPyConnection, root: Path) -> None:
 
 
 class Connection:
-    """A connection that follows the catalog when a writer replaces it."""
+    """A connection that follows the catalog when a writer replaces it.
 
-    def __init__(self, root: Path) -> None:
+    Parameters
+    ----------
+    root
+        The lake.
+    steady
+        Keeps commits out of what is read.
+    """
+
+    def __init__(self, root: Path, steady: Steady | None = None) -> None:
         self._root = root
+        self.steady = steady or Steady(root)
         self._con: duckdb.DuckDBPyConnection | None = None
         self._stamp: Stamp | None = None
 
@@ -91,7 +102,10 @@ class Connection:
         return self._con
 
     def sql(self, query: str, params: Any = None) -> duckdb.DuckDBPyRelation:
-        """Return a relation.
+        """Return a relation, which reads between commits.
+
+        What does more than ask (``CREATE TEMP TABLE``, ``COPY``) is carried out once, at once;
+        :attr:`steady` keeps commits out of it.
 
         Raises
         ------
@@ -100,16 +114,41 @@ class Connection:
         """
         import duckdb
 
-        try:
+        def make() -> Any:
             return self.get().sql(query, params=params)
+
+        try:
+            if not _is_question(self.get(), query):
+                return cast("duckdb.DuckDBPyRelation", make())
+            result: Any = Result(self.steady, make, lambda: self.stamp)
+            self._first(result.start)
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
+        return cast("duckdb.DuckDBPyRelation", result)
+
+    def _first(self, make: Callable[[], object]) -> None:
+        """Make a relation, to tell at once what is wrong with it."""
+        import duckdb
+
+        try:
+            make()
+        except duckdb.Error:
+            # Perhaps a file that it found was replaced before it was opened.
+            self.steady(make)
 
     def close(self) -> None:
         """Close the connection; the next query opens another."""
         if self._con is not None:
             self._con.close()
         self._con = None
+
+
+def _is_question(con: duckdb.DuckDBPyConnection, query: str) -> bool:
+    """Whether SQL only asks, so that it may be carried out twice."""
+    import duckdb
+
+    found = con.extract_statements(query)
+    return len(found) == 1 and found[0].type == duckdb.StatementType.SELECT
 
 
 def file_stamp(path: Path) -> Stamp | None:

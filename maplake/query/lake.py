@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
 from maplake.errors import IntegrityError, LakeNotFoundError, LakeVersionError
 from maplake.layout import FORMAT_VERSION, Layout
@@ -20,10 +20,13 @@ from maplake.query.overview import as_html, as_text, overview
 from maplake.query.own_conditions import Conditions
 from maplake.query.spikes import Spikes, open_spikes
 from maplake.query.sqltext import full_identifier
+from maplake.query.steady import Steady, steady_frame
 
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
+
+T = TypeVar("T")
 
 
 def find_root(path: Path) -> Path:
@@ -55,6 +58,8 @@ class Lake(Analyses):
     ----------
     root
         The lake's folder.
+    recover
+        Finishes a commit that a dead writer left; called when a read comes upon one.
 
     Raises
     ------
@@ -64,10 +69,11 @@ class Lake(Analyses):
         If its version cannot be read.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, recover: Callable[[Path], None] | None = None) -> None:
         _check_version(root)
         self.root = root
-        self._con = Connection(root)
+        self._steady = Steady(root, recover)
+        self._con = Connection(root, self._steady)
         self._aligned = Aligned(root, self._con)
         self.conditions = Conditions(root, self.table)
 
@@ -118,13 +124,33 @@ class Lake(Analyses):
         """
         table = table_of(self.root, name)
         if table.store.on_disk and not table.computed:
-            return scan(self.root, table)
+            return steady_frame(scan(self.root, table), self._steady)
         relation = self.sql(f"FROM {full_identifier(table.full_name)}")
         return cast("pl.LazyFrame", relation.pl(lazy=True))
 
+    def steady(self, read: Callable[[], T]) -> T:
+        """Return what a function reads, all of it from between two commits.
+
+        Every query and every ``collect`` is that by itself; this is for several that belong
+        together, and for what reads the lake's files in another way.
+
+        Parameters
+        ----------
+        read
+            Called without arguments; again, if a commit came in between.
+
+        Raises
+        ------
+        LakeLockedError
+            If a commit does not end.
+        QueryError
+            If the lake changes during every try.
+        """
+        return self._steady(read)
+
     def tables(self) -> pl.DataFrame:
         """Return an overview: table, rows (null for views), comment."""
-        return overview(self.root)
+        return self._steady(lambda: overview(self.root))
 
     def sessions(self) -> pl.DataFrame:
         """Return a row per session: what it is, its trials, probes and units."""
@@ -145,8 +171,10 @@ class Lake(Analyses):
         NotFoundError
             If there is no such clustering or unit, or several and none is named.
         """
-        return open_spikes(
-            self.root, subject_id, session, insertion_number, unit, clustering_method
+        return self._steady(
+            lambda: open_spikes(
+                self.root, subject_id, session, insertion_number, unit, clustering_method
+            )
         )
 
     @overload
@@ -246,9 +274,11 @@ class Lake(Analyses):
             "occurrence": occurrence,
             "all_units": all_units,
         }
-        if isinstance(condition, str):
-            return psth(self._aligned, keys, condition, options)
-        return {name: psth(self._aligned, keys, name, options) for name in condition}
+        names = [condition] if isinstance(condition, str) else list(condition)
+        found = self._steady(
+            lambda: {name: psth(self._aligned, keys, name, options) for name in names}
+        )
+        return found[condition] if isinstance(condition, str) else found
 
     def raster(
         self,
@@ -290,7 +320,7 @@ class Lake(Analyses):
             "event": event,
             "occurrence": occurrence,
         }
-        return self._aligned.raster(keys, condition, options)
+        return self._steady(lambda: self._aligned.raster(keys, condition, options))
 
     def close(self) -> None:
         """Close the connection."""

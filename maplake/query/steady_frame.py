@@ -1,0 +1,67 @@
+"""Polars frames that are collected between commits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from maplake.query.steady import Steady
+
+__all__ = ["kind_of"]
+
+#: Polars makes each new frame of the class of the old one, and joins frames of one class only.
+_KINDS: dict[object, Any] = {}
+_PAIRS = ("join", "join_asof", "join_where", "merge_sorted", "update")
+
+
+def kind_of(steady: Steady) -> Any:
+    """Return the class of the frames of a lake."""
+    if steady.root not in _KINDS:
+        _KINDS[steady.root] = type("LazyFrame", (_Frame,), {"_steady": steady})
+    return _KINDS[steady.root]
+
+
+class _Frame(pl.LazyFrame):
+    _steady: Steady
+
+    def collect(self, *args: Any, **options: Any) -> Any:
+        collect = super().collect
+        return self._steady(lambda: collect(*args, **options))
+
+    def group_by(self, *args: Any, **options: Any) -> Any:
+        return _Grouped(super().group_by(*args, **options), type(self))
+
+
+def _pair(name: str) -> Callable[..., Any]:
+    plain = getattr(pl.LazyFrame, name)
+
+    def method(self: _Frame, other: pl.LazyFrame, *args: Any, **options: Any) -> Any:
+        if isinstance(other, _Frame) and type(other) is not type(self):  # of another lake
+            other = pl.LazyFrame._from_pyldf(other._ldf)
+        return plain(self, other, *args, **options)
+
+    method.__doc__ = plain.__doc__
+    return method
+
+
+for _name in _PAIRS:
+    setattr(_Frame, _name, _pair(_name))
+
+
+class _Grouped:
+    """Groups of a steady frame: what comes of them is one again."""
+
+    def __init__(self, groups: Any, kind: Any) -> None:
+        self._groups = groups
+        self._kind = kind
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._groups, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            return self._kind._from_pyldf(method(*args, **options)._ldf)
+
+        return call
