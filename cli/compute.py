@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .output import Output
+from .scale import Scheduler, choose_scheduler
 from .state import JsonOption, State, state_of
 
 _PANEL = "Data in"
@@ -40,6 +41,7 @@ def compute(
     subject: Annotated[int | None, typer.Option(help="Only this animal (subject_id).")] = None,
     session: Annotated[int | None, typer.Option(help="Only this session.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes that compute.")] = 1,
+    scheduler: Scheduler = None,
     remove: Annotated[
         str | None,
         typer.Option(help="Remove this table instead, with all that is computed from it."),
@@ -66,6 +68,7 @@ def compute(
     from maplake.compute.again import forget
     from maplake.compute.run import run
 
+    choose_scheduler(state, scheduler)
     if again:
         forget(state.config, tables or (), subject=subject, session=session)
     started = time.perf_counter()

@@ -12,6 +12,7 @@ import typer
 
 from .compute import compute_built_in, counts_of, document_of, show_computed, show_counts
 from .output import Output
+from .scale import Scheduler, choose_scheduler, print_commands
 from .state import JsonOption, State, state_of
 
 _PANEL = "Data in"
@@ -100,7 +101,14 @@ def ingest(
         bool,
         typer.Option("--no-compute", help="Leave tables that are made from others as they are."),
     ] = False,
+    print_only: Annotated[
+        bool,
+        typer.Option(
+            "--print-commands", help="Read no session; print a command for each, for job arrays."
+        ),
+    ] = False,
     workers: Workers = 1,
+    scheduler: Scheduler = None,
     json: JsonOption = False,
 ) -> None:
     """Take in everything that is new or has changed, then compute what is made from it.
@@ -113,6 +121,10 @@ def ingest(
     state = state_of(context, json=json)
     started = time.perf_counter()
     wanted = _known_kinds(kinds or (), pipeline.KINDS)
+    choose_scheduler(state, scheduler)
+    if print_only:
+        print_commands(state, wanted, subject, session, replace_old=replace)
+        return
     with state.output.progress() as progress:
         report = pipeline.run(
             state.config,

@@ -173,7 +173,7 @@ class LoggingSettings:
 
 @dataclass(frozen=True)
 class DaskSettings:
-    """``[dask]``: scheduler for computations over sessions."""
+    """``[dask]``: address or file of the scheduler that works; other words mean none."""
 
     scheduler: str = "threads"
 

@@ -10,6 +10,7 @@ from maplake.ingest import archive, ccf, entered, locations, session_meta
 from maplake.ingest.decide import Again, never
 from maplake.ingest.lakes import update_catalog, writing
 from maplake.ingest.numbers import SessionNumbers
+from maplake.ingest.outdated import ON_REQUEST
 from maplake.ingest.plan import Plan, make_plan
 from maplake.ingest.publish import as_they_are, remember, rewrite
 from maplake.ingest.report import Report, report_item
@@ -112,9 +113,7 @@ def run(
     LakeError
         If the lake cannot be written to.
     """
-    _check_kinds(kinds)
-    for name in dict.fromkeys(path for kind in kinds or KINDS for path in PATHS[kind]):
-        config.require_paths(name)
+    _check(config, kinds)
     report = Report(dry_run=dry_run)
     if dry_run:
         layout = Layout(config.lake.root)
@@ -125,14 +124,8 @@ def run(
         report.sources += [report_item(item) for item in plan.others]
         report.sources += as_they_are(plan.sessions)
         return report
-    for kind, load in _FIRST.items():
-        if not kinds or kind in kinds:
-            report.sources += load(config)
-    plan = _plan(config, kinds, replace=replace, again=again)
-    _select(plan, subject, session)
-    report.sources += [report_item(item) for item in plan.others]
+    plan = _begin(config, kinds, subject, session, replace=replace, again=again, report=report)
     idle = [one for one in plan.sessions if not one.todo]
-    report.sources += as_they_are(idle)
 
     def replan(names: set[str]) -> list[SessionPlan]:
         new = _plan(config, kinds, replace=replace, again=again)
@@ -147,6 +140,50 @@ def run(
             report.sources += load(config)
     update_catalog(config)
     return report
+
+
+def _begin(
+    config: Config,
+    kinds: Sequence[str],
+    subject: int | str | None,
+    session: int | None,
+    *,
+    replace: bool,
+    again: Again,
+    report: Report,
+) -> Plan:
+    """Load what is loaded as a whole, and plan the sessions; report all that will not be read."""
+    for kind, load in _FIRST.items():
+        if not kinds or kind in kinds:
+            report.sources += load(config)
+    plan = _plan(config, kinds, replace=replace, again=again)
+    _select(plan, subject, session)
+    report.sources += [report_item(item) for item in plan.others]
+    report.sources += as_they_are(one for one in plan.sessions if not one.todo)
+    return plan
+
+
+def prepare(
+    config: Config,
+    *,
+    kinds: Sequence[str] = (),
+    subject: int | str | None = None,
+    session: int | None = None,
+    replace: bool = False,
+) -> tuple[list[SessionPlan], Report]:
+    """Do what comes before the sessions, so that each can be taken in by a process of its own.
+
+    Animals, CCF and the lab's lists are loaded, and sessions get their numbers. Parameters and
+    errors are those of :func:`run`.
+
+    Returns
+    -------
+    The sessions that have something to read, and what became of everything else.
+    """
+    _check(config, kinds)
+    report = Report()
+    plan = _begin(config, kinds, subject, session, replace=replace, again=never, report=report)
+    return [one for one in plan.sessions if one.todo], report
 
 
 def _plan(config: Config, kinds: Sequence[str], *, replace: bool, again: Again) -> Plan:
@@ -166,10 +203,12 @@ def _plan(config: Config, kinds: Sequence[str], *, replace: bool, again: Again) 
                 return plan
 
 
-def _check_kinds(kinds: Sequence[str]) -> None:
+def _check(config: Config, kinds: Sequence[str]) -> None:
     for kind in kinds:
         if kind not in KINDS:
             raise NotFoundError(f"there is no kind of source {kind!r}", expected=", ".join(KINDS))
+    for name in dict.fromkeys(path for kind in kinds or KINDS for path in PATHS[kind]):
+        config.require_paths(name)
 
 
 def _select(plan: Plan, subject: int | str | None, session: int | None) -> None:
@@ -203,6 +242,6 @@ def rebuild(
         for name, states in read_all(layout).items():
             for state in states.values():
                 if state.status == IN and state.kind != archive.KIND:
-                    state.settings = state.fingerprint = "to be rebuilt"
+                    state.settings = state.fingerprint = ON_REQUEST
             rewrite(layout, name, states, "rebuild")
     return run(config, workers=workers, scheduler=scheduler, progress=progress)
