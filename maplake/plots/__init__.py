@@ -16,6 +16,8 @@ from maplake.plots import (
     quality,
     selectivity,
     slices,
+    unit_tracking,
+    units,
 )
 from maplake.plots.lookup import Key
 from maplake.plots.registry import Figure
@@ -25,7 +27,7 @@ __all__ = ["FIGURES", "Figure", "Key"]
 _MODULES = (
     *(behavior, foraging, coding, brain),
     *(quality, selectivity, population, drift, slices),
-    project,
+    *(units, unit_tracking, project),
 )
 FIGURES: dict[str, Figure] = {
     one.name: one for module in _MODULES for one in vars(module).values() if isinstance(one, Figure)

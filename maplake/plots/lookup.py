@@ -77,6 +77,25 @@ def some(frame: pl.DataFrame, message: str) -> pl.DataFrame:
     return frame
 
 
+def check_key(lake: Lake, key: Key) -> None:
+    """Check that the lake has what a figure is asked of.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such session, probe or unit.
+    """
+    asked = (
+        ("session", key.session, "experiment.session", key.session_where),
+        ("probe", key.insertion_number, "ephys.probe_insertion", key.probe_where),
+        ("unit", key.unit, "ephys.unit", key.where),
+    )
+    for word, given, table, condition in asked:
+        if given is not None:
+            some(rows(lake, f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1"),
+                 f"there is no such {word}: {condition}")  # fmt: skip
+
+
 def method_of(lake: Lake, key: Key) -> str:
     """Return the clustering of a probe: the one of the key, else the first by name.
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maplake.errors import NotFoundError
-from maplake.plots.style import CONTRA, IPSI, epoch_lines, plain
+from maplake.plots import lookup
+from maplake.plots.lookup import Key
+from maplake.plots.style import CONTRA, epoch_lines, plain
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 _CONDITION = "good_noearlylick_{}_hit"
 _BIN_S = 0.04
-_EVENTS = ("sample", "delay", "go")
 
 
 def raster_and_psth(
@@ -105,35 +106,13 @@ def _finish(upper: Any, lower: Any, epochs: dict[str, float], trials: int) -> No
 
 
 def sides(lake: Lake, key: tuple[int, int, int]) -> list[tuple[str, str, str]]:
-    """Return name, instructed side and colour of both kinds of trials, contra first.
-
-    A probe in the right hemisphere (positive ml_location) has left trials as contra.
-    """
-    query = f"SELECT ml_location FROM ephys.insertion_location {_where(key)}"
-    found = lake.sql(query).fetchall()
-    if not found or not found[0][0]:
-        return [("left", "left", CONTRA), ("right", "right", IPSI)]
-    contra, ipsi = ("left", "right") if found[0][0] > 0 else ("right", "left")
-    return [("contra", contra, CONTRA), ("ipsi", ipsi, IPSI)]
+    """Return name, instructed side and colour of both kinds of trials, contra first."""
+    return lookup.sides(lake, Key(*key))
 
 
 def epoch_times(lake: Lake, key: tuple[int, int, int]) -> dict[str, float]:
-    """Return the median start of sample, delay and go cue (s from the go cue).
-
-    Where an epoch was replayed in a trial, its last start counts.
-    """
-    where = _where(key[:2])
-    # Two plain aggregates: DuckDB 2.0 lets a window's FILTER over an aggregate pick wrong rows.
-    rows = lake.sql(
-        "SELECT trial_event_type, median(time - go) FROM ("
-        " SELECT trial, trial_event_type, max(trial_event_time) AS time"
-        f" FROM experiment.trial_event {where} GROUP BY trial, trial_event_type"
-        ") JOIN ("
-        " SELECT trial, max(trial_event_time) AS go"
-        f" FROM experiment.trial_event {where} AND trial_event_type = 'go' GROUP BY trial"
-        f") USING (trial) WHERE trial_event_type IN {_EVENTS} GROUP BY trial_event_type ORDER BY 2"
-    ).fetchall()
-    return {name: float(time) for name, time in rows if time is not None}
+    """Return the median start of sample, delay and go cue (s from the go cue)."""
+    return lookup.epoch_times(lake, Key(*key))
 
 
 def unit_title(lake: Lake, key: tuple[int, int, int], unit: int) -> str:
