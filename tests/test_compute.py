@@ -13,6 +13,7 @@ from labs import content, ingest, sql
 from typer.testing import CliRunner
 
 import maplake
+from maplake.compute.model import Computation
 from maplake.compute.run import run
 from maplake.compute.stale import remove, standing
 from maplake.config import load
@@ -21,6 +22,7 @@ from maplake.ingest.entered import load_animals
 from maplake.ingest.state import read_state
 from maplake.layout import Layout
 from maplake.query.check import check
+from maplake.tables import get
 
 PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 OWN = """
@@ -387,6 +389,15 @@ def test_an_ingest_says_what_could_not_be_computed(lab, monkeypatch):
     assert done.exit_code == 4
     assert "ZeroDivisionError" in done.stdout
     assert "4 failed, 16 in" in done.stdout
+
+
+def test_a_function_without_a_source_file_has_a_hash_of_its_own():
+    def of(make):
+        make.__code__ = make.__code__.replace(co_filename="<nowhere>")
+        return Computation((get("ephys.unit_cell_type"),), ("ephys.unit",), make).code_hash()
+
+    hashes = [of(lambda lake, key: key), of(lambda lake, key: key), of(lambda lake, key: lake)]
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_unknown_table(config):

@@ -104,7 +104,7 @@ def _sources(function: Any, seen: set[int]) -> Iterator[str]:
     if id(function) in seen or not isinstance(function, FunctionType):
         return
     seen.add(id(function))
-    yield inspect.getsource(function)
+    yield _source(function)
     package = function.__module__.split(".")[0]
     for name in _names(function.__code__):
         value = function.__globals__.get(name)
@@ -114,11 +114,23 @@ def _sources(function: Any, seen: set[int]) -> Iterator[str]:
             yield from _sources(value, seen)
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
+def _source(function: FunctionType) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):  # no file, or one that was edited since it was read
+        return "\n".join(code.co_code.hex() for code in _codes(function.__code__))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from _codes(constant)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    for each in _codes(code):
+        yield from each.co_names
 
 
 def _declare(
