@@ -15,13 +15,13 @@ from scipy import signal, stats
 import maplake
 from maplake.compute.jaw import fit_tuning, jaw_phase, rayleigh
 from maplake.compute.run import run
-from maplake.compute.selectivity import two_sample_test
 from maplake.compute.shanks import fit_line, interpolate_sites
 from maplake.compute.slices import runs, slice_along
 from maplake.compute.units import coarse_area, drift_metric
 from maplake.config import load
 from maplake.errors import QueryError
 from maplake.query.ccf import Ccf
+from maplake.query.selectivity import t_test as two_sample_test
 from maplake.simulate import Task
 from maplake.simulate.ccf import simulate_framework, write_framework
 

@@ -73,13 +73,6 @@ class Psth:
         )
 
 
-def psth(
-    aligned: Aligned, keys: Mapping[str, Any], condition: str, options: Mapping[str, Any]
-) -> Psth:
-    """Compute :class:`Psth` of one condition."""
-    return psths(aligned, keys, [condition], options)[condition]
-
-
 def psths(
     aligned: Aligned,
     keys: Mapping[str, Any],
@@ -89,6 +82,8 @@ def psths(
     """Compute :class:`Psth` of several conditions in one pass over the spikes of each probe."""
     import polars as pl
 
+    if not conditions:
+        return {}
     edges = bin_edges(options["start"], options["stop"], options["bin"])
     parts = [
         _of_probe(aligned, {**keys, "insertion_number": number}, conditions, options, edges)
@@ -169,8 +164,6 @@ def _binned(
     shape: tuple[int, int],
 ) -> npt.NDArray[np.int64]:
     """Return the spikes in each pattern, unit and bin; ``shape`` is (patterns, bins)."""
-    import polars as pl
-
     bounds = ", ".join(literal(options[name]) for name in ("start", "stop", "bin"))
     found = frame(
         aligned.con,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
 from maplake.errors import IntegrityError, LakeNotFoundError, LakeVersionError
 from maplake.layout import FORMAT_VERSION, Layout
-from maplake.query.activity import Psth, psth
+from maplake.query.activity import Psth, psths
 from maplake.query.aligned import Aligned, frame
 from maplake.query.analysis import Analyses
 from maplake.query.connection import Connection, connect
@@ -275,9 +275,7 @@ class Lake(Analyses):
             "all_units": all_units,
         }
         names = [condition] if isinstance(condition, str) else list(condition)
-        found = self._steady(
-            lambda: {name: psth(self._aligned, keys, name, options) for name in names}
-        )
+        found = self._steady(lambda: psths(self._aligned, keys, names, options))
         return found[condition] if isinstance(condition, str) else found
 
     def raster(

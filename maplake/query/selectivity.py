@@ -31,8 +31,17 @@ _INSERTION = UNIT_KEY[:3]
 def period_selectivity(
     lake: Lake, subject_id: int, session: int, insertion_number: int
 ) -> pl.DataFrame:
-    """Return ``psth.period_selectivity`` of one insertion, as :meth:`Lake.selectivity` does."""
-    return lake.selectivity(subject_id, session, insertion_number)
+    """Return ``psth.period_selectivity`` of one insertion, as :meth:`Lake.selectivity` does.
+
+    The table is computed with this function, so that both are one.
+    """
+    keys = dict.fromkeys(UNIT_KEY) | {
+        "subject_id": subject_id,
+        "session": session,
+        "insertion_number": insertion_number,
+    }
+    options = {"periods": None, "good_trials_only": False, "alpha": ALPHA, "all_units": False}
+    return selectivity(lake._aligned, keys, options)
 
 
 def selectivity(
@@ -60,16 +69,10 @@ def _of_probe(
     side = hemisphere(aligned.con, {k: keys[k] for k in _INSERTION})
     periods = _periods(options["periods"])
     trials = _trials(aligned, keys, periods, options["good_trials_only"])
-    chosen = where({k: keys[k] for k in ("clustering_method", "unit")})
-    units = frame(
-        aligned.con,
-        f"SELECT clustering_method, unit FROM temp.main.{aligned.units(keys)} WHERE {chosen} "
-        f"AND ({literal(bool(options['all_units']))} OR unit_quality <> 'all') ORDER BY ALL",
-    )
+    units = aligned.chosen_units(keys, all_units=bool(options["all_units"]))
     counts = _counts(aligned, keys, units, trials, periods)
-    columns = [pl.lit(int(keys[k]), pl.Int32).alias(k) for k in _INSERTION]
     frames = [
-        units.select(*columns, pl.all(), pl.lit(name).alias("period")).hstack(
+        units.with_columns(pl.lit(name).alias("period")).hstack(
             _tested(counts[i], trials, i, side, options["alpha"])
         )
         for i, name in enumerate(periods)
@@ -131,24 +134,21 @@ def _counts(
     counts = np.zeros((len(periods), len(units), len(trials)), np.int64)
     if not counts.size:
         return counts
-    con = aligned.con.get()
-    con.register("maplake_units", units.with_row_index("unit_place").to_arrow())
-    con.register("maplake_trials", trials.with_row_index("trial_place").to_arrow())
     time = "(s.spike_sample - t.go_sample) / t.sampling_rate"
     columns = ", ".join(
         f"count(*) FILTER ({time} >= t.start_{i} AND {time} < t.stop_{i}) AS count_{i}"
         for i in range(len(periods))
     )
-    try:
+    with (
+        aligned.registered(units.with_row_index("unit_place")) as known,
+        aligned.registered(trials.with_row_index("trial_place")) as compared,
+    ):
         found = frame(
             aligned.con,
             f"SELECT u.unit_place, t.trial_place, {columns} FROM {aligned.spikes(keys)} AS s "
-            "JOIN maplake_units AS u USING (clustering_method, unit) "
-            "JOIN maplake_trials AS t USING (trial) GROUP BY u.unit_place, t.trial_place",
+            f"JOIN {known} AS u USING (clustering_method, unit) "
+            f"JOIN {compared} AS t USING (trial) GROUP BY u.unit_place, t.trial_place",
         )
-    finally:
-        con.unregister("maplake_units")
-        con.unregister("maplake_trials")
     rows, places = found["unit_place"].to_numpy(), found["trial_place"].to_numpy()
     for i in range(len(periods)):
         counts[i, rows, places] = found[f"count_{i}"].to_numpy()
