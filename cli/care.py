@@ -87,11 +87,14 @@ def _show(output: Output, problems: list[Any], *, deep: bool) -> None:
 
 def repairs_of(problems: Sequence[Any]) -> list[str]:
     """Return the commands that repair problems, each once, in the order to run them in."""
+    from maplake.ingest.session import SESSION_KINDS
+
     commands = dict.fromkeys(problem.repair for problem in problems if problem.repair)
 
-    def rank(command: str) -> tuple[int, bool]:
-        place = next((n for n, start in enumerate(_ORDER) if command.startswith(start)), 0)
-        return (place, command.startswith("maplake rebuild ccf"))
+    def rank(command: str) -> tuple[int, int]:
+        first = next((n for n, start in enumerate(_ORDER) if command.startswith(start)), 0)
+        kind = command.split(" ")[2] if command.count(" ") > 1 else ""
+        return (first, SESSION_KINDS.index(kind) if kind in SESSION_KINDS else -1)
 
     return sorted(commands, key=rank)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-import random
 import shlex
 import shutil
 from importlib import import_module
@@ -16,10 +16,13 @@ from computelabs import copy_lab, make_lab
 from labs import content, ingest
 from typer.testing import CliRunner
 
+from maplake import readers
 from maplake.compute.run import run as compute
 from maplake.config import load
-from maplake.errors import IntegrityError, MissingFileError, NotFoundError
-from maplake.ingest.rebuild import rebuild_session
+from maplake.errors import MissingFileError, NotFoundError
+from maplake.ingest import outdated
+from maplake.ingest.rebuild import rebuild_outdated, rebuild_session
+from maplake.ingest.status import status
 from maplake.layout import Layout, spare_file
 from maplake.query.check import check
 from maplake.query.log import commits
@@ -94,36 +97,37 @@ def other_number(file):
 
 UNIT = "tables/ephys/unit/{s}/insertion_number=1/part.parquet"
 TRIAL = "tables/experiment/behavior_trial/{s}/part.parquet"
-DAMAGES = [
-    (flip, UNIT, "rebuild ephys"),
-    (edit, UNIT, "rebuild ephys"),
-    (remove, UNIT, "rebuild ephys"),
-    (halve, TRIAL, "rebuild behavior"),
-    (edit, TRIAL, "rebuild behavior"),
-    (stray, TRIAL, "check --set-aside"),
-    (flip, "arrays/ephys/{s}/insertion_number=1/*.zarr/spike_sample/c/0", "rebuild ephys"),
-    (remove, "arrays/ephys/{s}/insertion_number=1/*.zarr", "rebuild ephys"),
-    (flip, "tables/tracking/tracking/{s}/*/part.parquet", "rebuild tracking"),
-    (edit, "tables/histology/electrode_ccf_position/{s}/insertion_number=1/part.parquet",
-     "rebuild histology"),
-    (flip, "tables/ephys/insertion_location/{s}/insertion_number=1/part.parquet", "--spare"),
-    (edit, "tables/lab/subject/part.parquet", "--spare"),
-    (remove, "tables/lab/electrode_config_electrode/part.parquet", "--spare"),
-    (flip, ".maplake/spare/tables/lab/subject/part.parquet", "--spare"),
-    (flip, "arrays/ccf/*.zarr/c/0/0/0", "rebuild ccf"),
-    (edit, "tables/ephys/unit_cell_type/{s}/insertion_number=1/part.parquet", "--again"),
-    (halve, ".maplake/manifest/{name}.json", "rebuild --subject"),
-    (remove, ".maplake/manifest/{name}.json", "rebuild --subject"),
-    (flip, ".maplake/state/{name}.json", "rebuild --subject"),
-    (halve, ".maplake/state/{name}.json", "rebuild --subject"),
-    (remove, ".maplake/state/{name}.json", "rebuild --subject"),
-    (halve, ".maplake/manifest/lake.json", "--spare"),
-    (remove, ".maplake/state/lake.json", "--spare"),
-    (halve, ".maplake/sessions.json", "--spare"),
-    (other_number, ".maplake/sessions.json", "--spare"),
-    (halve, "views.sql", "catalog"),
-    (halve, "lake.duckdb", "catalog"),
-]  # fmt: skip
+STORE = "arrays/ephys/{s}/insertion_number=2/*.zarr"
+
+#: Groups of damages that are done at once: what, where, the command that repairs it.
+DAMAGES = {
+    "session": [
+        (flip, UNIT, "rebuild ephys"),
+        (edit, "tables/ephys/ephys_trial/{s}/insertion_number=1/part.parquet", "rebuild ephys"),
+        (remove, "tables/ephys/spike/{s}/insertion_number=2/part.parquet", "rebuild ephys"),
+        (halve, "tables/ephys/unit_waveform/{s}/insertion_number=2/part.parquet", "rebuild ephys"),
+        (flip, STORE + "/spike_sample/c/0", "rebuild ephys"),
+        (remove, STORE + "/waveform", "rebuild ephys"),
+        (edit, TRIAL, "rebuild behavior"),
+        (stray, "tables/experiment/session_trial/{s}/part.parquet", "check --set-aside"),
+        (edit, "tables/ephys/unit_cell_type/{s}/insertion_number=1/part.parquet", "--again"),
+    ],
+    "lake": [
+        (flip, "tables/ephys/insertion_location/{s}/insertion_number=1/part.parquet", "--spare"),
+        (edit, "tables/lab/subject/part.parquet", "--spare"),
+        (remove, "tables/lab/electrode_config_electrode/part.parquet", "--spare"),
+        (flip, ".maplake/spare/tables/lab/person/part.parquet", "--spare"),
+        (remove, ".maplake/state/lake.json", "--spare"),
+        (other_number, ".maplake/sessions.json", "--spare"),
+    ],
+    "register": [(halve, ".maplake/sessions.json", "--spare")],
+    "lake's manifest": [(halve, ".maplake/manifest/lake.json", "--spare")],
+    "manifest": [(halve, ".maplake/manifest/{name}.json", "rebuild --subject")],
+    "no manifest": [(remove, ".maplake/manifest/{name}.json", "rebuild --subject")],
+    "state": [(flip, ".maplake/state/{name}.json", "rebuild --subject")],
+    "no state": [(remove, ".maplake/state/{name}.json", "rebuild --subject")],
+    "catalog": [(halve, "views.sql", "catalog"), (halve, "lake.duckdb", "catalog")],
+}
 
 
 def place(lab, root, pattern):
@@ -134,20 +138,8 @@ def place(lab, root, pattern):
     return found[0]
 
 
-@pytest.mark.parametrize(
-    ("damage", "where", "command"),
-    [pytest.param(*d, id=f"{d[0].__name__}-{d[1].split('/{')[0].lstrip('.')}") for d in DAMAGES],
-)
-def test_what_check_names_repairs(lab, root, damage, where, command):
-    before = content(root)
-    numbers = Layout(root).session_registry.read_bytes()
-    damage(place(lab, root, where))
-    found = told(lab)
-    assert found["problems"]
-    assert command in " ".join(found["repairs"]), found["repairs"]
-    for problem in found["problems"]:
-        if "session=1" in problem["partition"]:
-            assert (problem["subject_id"], problem["session"]) == (lab.sessions[0].subject_id, 1)
+def repaired(lab, found):
+    """Follow what check says until there is nothing to repair."""
     for _ in range(3):  # a repair may bring to light what hung on it
         for text in found["repairs"]:
             done = cli(lab, *shlex.split(text)[1:])
@@ -156,6 +148,149 @@ def test_what_check_names_repairs(lab, root, damage, where, command):
         if not found["problems"]:
             break
     assert found["problems"] == []
+
+
+@pytest.mark.parametrize("group", DAMAGES)
+def test_what_check_names_repairs(lab, root, group):
+    before = content(root)
+    numbers = json.loads(Layout(root).session_registry.read_bytes())
+    for damage, where, _ in DAMAGES[group]:
+        damage(place(lab, root, where))
+    found = told(lab)
+    for _, where, command in DAMAGES[group]:
+        assert any(command in text for text in found["repairs"]), (where, found["repairs"])
+    for problem in found["problems"]:
+        if "session=1" in problem["partition"]:
+            assert (problem["subject_id"], problem["session"]) == (lab.sessions[0].subject_id, 1)
+    repaired(lab, found)
     compute(load(lab.config))
     assert content(root) == before
-    assert json.loads(Layout(root).session_registry.read_bytes()) == json.loads(numbers)
+    assert json.loads(Layout(root).session_registry.read_bytes()) == numbers
+
+
+def test_a_hand_edited_table_is_told_from_a_damaged_one(lab, root):
+    edit(place(lab, root, UNIT))
+    flip(place(lab, root, TRIAL))
+    found = {p.table: p for p in check(root, deep=True) if p.kind in ("bytes", "checksum")}
+    assert "edited by hand" in found["ephys.unit"].message
+    assert found["ephys.unit"].insertion_number == 1
+    assert "edited by hand" not in found["experiment.behavior_trial"].message
+
+
+def test_nothing_is_built_upon_a_damaged_lake_wide_table(lab, root):
+    edit(root / "tables/lab/subject/part.parquet")
+    animals = lab.directory / "more.csv"
+    animals.write_text(lab.animals_file.read_text().replace("400001", "400009").replace(
+        "MK001", "MK009"), encoding="utf-8")  # fmt: skip
+    done = cli(lab, "load-animal", str(animals))
+    assert done.exit_code == 7
+    assert "rebuild --spare" in done.output
+    remove(root / "tables/lab/subject/part.parquet")
+    assert cli(lab, "init").exit_code == 0  # does not make it anew, without the animals
+    assert not (root / "tables/lab/subject/part.parquet").exists()
+    assert cli(lab, "rebuild", "--spare").exit_code == 0
+    assert told(lab)["problems"] == []
+
+
+def test_what_has_lost_both_copies_is_told(lab, root):
+    for file in ("tables/lab/subject/part.parquet", "tables/lab/person/part.parquet"):
+        flip(root / file)
+    flip(root / spare_file("tables/lab/subject/part.parquet"))
+    done = cli(lab, "rebuild", "--spare")
+    assert done.exit_code == 7
+    assert "backup" in done.output
+    assert {p["table"] for p in told(lab)["problems"]} == {"lab.subject"}
+
+
+# ------------------------------------------------------------------------ a session's rebuild
+
+
+def test_a_rebuild_of_one_session_leaves_the_others_alone(lab, root):
+    config, h2o = load(lab.config), lab.sessions[0].h2o
+    before = content(root)
+    times = {p: p.stat().st_mtime_ns for p in root.glob("tables/**/session=2/**/*.parquet")}
+    report = rebuild_session(config, h2o, 1)
+    assert {s.session for s in report.sources if s.status == "in"} == {1}
+    assert content(root) == before
+    assert {p: p.stat().st_mtime_ns for p in times} == times
+    assert commits(root)[0].changes[0]["why"] == ["again on request"]
+
+
+def test_without_raw_files_nothing_is_lost(lab, root):
+    config, before = load(lab.config), content(root)
+    name = lab.sessions[0]
+    shutil.rmtree(lab.directory / "ephys")
+    (lab.directory / "ephys").mkdir()
+    damaged = place(lab, root, TRIAL)
+    edit(damaged)
+    with pytest.raises(MissingFileError, match="raw files of ephys"):
+        rebuild_session(config, name.h2o, 1)
+    with pytest.raises(MissingFileError):
+        rebuild_session(config, name.h2o, 1, ["ephys"])
+    rebuild_session(config, name.h2o, 1, ["behavior"])  # what is there can be
+    assert content(root) == before
+    with pytest.raises(NotFoundError):
+        rebuild_session(config, name.h2o, 7)
+    with pytest.raises(NotFoundError, match="no kind"):
+        rebuild_session(config, name.h2o, 1, ["lab"])
+    assert cli(lab, "rebuild", "--session", "1").exit_code == 2
+
+
+# ------------------------------------------------------------------------ corrected readers
+
+
+@pytest.fixture
+def corrected(monkeypatch):
+    """Raise the version of a reader, as a new maplake would."""
+
+    def correct(name, why):
+        new = tuple(
+            dataclasses.replace(r, version=r.version + 1, changes={r.version + 1: why})
+            if r.name == name
+            else r
+            for r in readers.all_readers()
+        )
+        monkeypatch.setattr(readers, "all_readers", lambda: new)
+        monkeypatch.setattr(outdated, "all_readers", lambda: new)
+
+    return correct
+
+
+def test_a_corrected_reader_marks_what_it_wrote(lab, root, corrected):
+    config, before = load(lab.config), content(root)
+    assert not rebuild_outdated(config).sources
+    corrected("bitcode", "the last bit of codes was read twice")
+    found = [s for s in status(config) if s.status == "outdated"]
+    assert {(s.kind, s.session, s.insertion_number) for s in found} == {
+        ("ephys", session, probe) for session in (1, 2) for probe in (1, 2)
+    }
+    assert all("version 1 to 2: the last bit" in s.reason for s in found)
+    assert "outdated" in cli(lab, "status").output
+    behavior = {p: p.stat().st_mtime_ns for p in root.glob("tables/experiment/**/*.parquet")}
+    report = rebuild_outdated(config)
+    assert {s.kind for s in report.sources if s.status == "in"} == {"ephys"}
+    assert {p: p.stat().st_mtime_ns for p in behavior} == behavior
+    assert content(root) == before
+    assert not [s for s in status(config) if s.status == "outdated"]
+    last = commits(root, limit=1)[0]
+    change = last.changes[0]
+    assert "version 1 to 2: the last bit" in change["why"][0]
+    assert change["readers"]["bitcode"] == [1, 2]
+    rows = change["rows"]["ephys.unit"]
+    assert rows[0] == rows[1] > 0
+    assert not rebuild_outdated(config).sources
+
+
+def test_the_log_tells_what_happened(lab, root):
+    found = commits(root)
+    assert {c.command for c in found} >= {"ingest", "compute", "init"}
+    assert [c.time for c in found] == sorted((c.time for c in found), reverse=True)
+    assert all(c.maplake for c in found)
+    mine = cli(lab, "log", "--subject", lab.sessions[0].h2o, "--session", "1", "-n", "100")
+    assert "behavior" in mine.output
+    assert "new" in mine.output
+    assert "session 2" not in mine.output
+    assert "ephys.unit: 0 > " in cli(lab, "log", "--rows", "-n", "100").output
+    assert len(json.loads(cli(lab, "log", "--json", "-n", "2").stdout)["commits"]) == 2
+    next(Layout(root).log.iterdir()).write_text("{")
+    assert len(commits(root)) == len(found) - 1

@@ -9,6 +9,7 @@ from maplake.compute.publish import filling
 from maplake.compute.registry import find, load
 from maplake.config import Config
 from maplake.ingest.lakes import writing
+from maplake.ingest.outdated import ON_REQUEST
 from maplake.ingest.publish import rewrite
 from maplake.ingest.session import IN
 from maplake.ingest.state import read_state
@@ -58,7 +59,7 @@ def forget(
                 and session in (None, state.session)
             ]
             if chosen:
-                again = {s.key: dataclasses.replace(s, settings="again") for s in chosen}
+                again = {s.key: dataclasses.replace(s, settings=ON_REQUEST) for s in chosen}
                 rewrite(layout, book, read_state(layout, book) | again, "compute --again")
                 count += len(chosen)
     return count

@@ -57,6 +57,8 @@ def _read(part: Part, reader: Reader, context: BehaviorContext) -> Records:
 def trials_of(work: Work) -> BehaviorTrials:
     """Return what alignment needs of the session's behavior, read just now or in the lake."""
     if work.trials is None:
+        for name in ("behavior_trial", "trial_note", "trial_event"):
+            work.file(f"experiment.{name}", work.plan.partition)  # refuses a damaged one
         work.trials = trials_of_lake(work.layout, work.plan.partition)
     return work.trials
 

@@ -16,9 +16,20 @@ from maplake.ingest.state import SourceState
 from maplake.readers import Reader, all_readers
 from maplake.tables.own import KIND
 
-__all__ = ["CHANGED", "changes_of", "input_hash", "is_outdated", "outdated_by", "take_out"]
+__all__ = [
+    "CHANGED",
+    "ON_REQUEST",
+    "changes_of",
+    "input_hash",
+    "is_outdated",
+    "outdated_by",
+    "take_out",
+]
 
 Manifest = Mapping[str, Mapping[str, Any]]
+
+#: Stands in the place of a hash so that a source is read, or rows are computed, once more.
+ON_REQUEST = "again on request"
 
 #: Why a computed partition has no rows any more.
 CHANGED = "what it was computed from has changed; `maplake compute` computes it again"
@@ -114,14 +125,18 @@ def _why(old: SourceState | None, new: SourceState) -> list[str]:
         since = readers_of(old).get(name)
         if name in current and since is not None and since < version:
             why.append(corrected(current[name], since))
-    if old.files and old.files != new.files:
-        what = "what it is computed from" if new.kind == KIND else "its files"
-        why.append(f"{what} changed")
-    if old.settings != new.settings:
-        why.append("its function or maplake changed" if new.kind == KIND else "settings changed")
-    if old.depends and old.depends != new.depends:
-        why.append("what it is aligned to changed")
-    return why or ["read again on request"]
+    if new.kind == KIND:
+        changed = {"what it is computed from changed": old.files != new.files}
+        changed["its function or maplake changed"] = old.settings not in (new.settings, ON_REQUEST)
+    else:
+        known = old.fingerprint != ON_REQUEST
+        changed = {
+            "its files changed": known and old.fingerprint != new.fingerprint,
+            "settings changed": known and old.settings != new.settings,
+            "what it is aligned to changed": bool(old.depends) and old.depends != new.depends,
+        }
+    why += [text for text, true in changed.items() if true]
+    return why or [ON_REQUEST]
 
 
 def take_out(

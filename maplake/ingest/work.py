@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from maplake.config import Config
-from maplake.errors import MaplakeError, MissingFileError
+from maplake.errors import CorruptFileError, MaplakeError, MissingFileError
 from maplake.ingest.align import BehaviorTrials
 from maplake.ingest.session import IN, SessionPlan
-from maplake.ingest.state import SourceState
+from maplake.ingest.state import SourceState, hash_whole_file, read_manifest
 from maplake.layout import Layout, table_file
 from maplake.readers.base import Skipped
 from maplake.tables import Store, get
@@ -71,12 +72,24 @@ class Work:
         self.stage = Stage(layout, run)
         self.result = StagedSession()
         self.trials: BehaviorTrials | None = None
+        self._whole: set[str] = set()
 
     def file(self, name: str, partition: Mapping[str, object]) -> Path:
-        """Return the file of a partition: the one staged just now, else the one in the lake."""
+        """Return the file of a partition: the one staged just now, else the one in the lake.
+
+        Raises
+        ------
+        CorruptFileError
+            If a file of this session in the lake is not what was written.
+        """
         path = table_file(get(name), partition)
         staged = self.stage.folder / path
-        return staged if staged.exists() else self.layout.root / path
+        if staged.exists():
+            return staged
+        if str(path) not in self._whole:
+            _check_whole(self.layout, self.plan.name, str(path))
+            self._whole.add(str(path))
+        return self.layout.root / path
 
     def rows(self, name: str, partition: Mapping[str, object] | None = None) -> pl.DataFrame:
         """Return rows of a table: those of this work, and for global tables those of the lake.
@@ -157,3 +170,18 @@ class Work:
 
 def _plain(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _check_whole(layout: Layout, name: str, path: str) -> None:
+    """Refuse to align a source to rows of its session that are not what was written."""
+    for wait in (0.0, 0.1, 0.5):  # a commit of another writer may be half way
+        time.sleep(wait)
+        wanted = read_manifest(layout, name).get(path)
+        file = layout.root / path
+        if wanted is None or (file.is_file() and hash_whole_file(file) == wanted["sha256"]):
+            return
+    raise CorruptFileError(
+        "the lake's own file, which a source is aligned to, is damaged",
+        file=layout.root / path,
+        hint="`maplake check --deep` says which command repairs it.",
+    )

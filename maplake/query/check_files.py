@@ -178,8 +178,7 @@ class _Book:
             text = f"{size} bytes instead of {entry.get('bytes')}{_readable(file)}"
             yield self._owners.problem(path, "bytes", text)
         elif self._deep and digest_of(file) != entry.get("sha256"):
-            text = f"its content is not what was written{_readable(file)}"
-            yield self._owners.problem(path, "checksum", text)
+            yield self._owners.problem(path, "checksum", "its content is not what was written")
         if entry.get("rows") is not None:
             yield from self._rows(file, path, entry["rows"])
         yield from self._spare(path, entry)
