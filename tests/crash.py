@@ -39,6 +39,7 @@ if not find_spec("maplake"):  # run from a checkout that is not installed
 
 import crash_commands
 import faults
+import power
 from crash_commands import COMMANDS, Command
 from faults import Op, Run, watch
 
@@ -57,6 +58,7 @@ FAULTS: dict[str, tuple[str | int, tuple[str, ...]]] = {
         ("write", "open", "rename", "mkdir", "remove", "truncate", "link"),
     ),
 }
+POWER = "power cut"
 _LASTING = {"EROFS from there on"}
 _MAY_EXIT = {0, 5}
 
@@ -270,6 +272,12 @@ class Bench:
         if (self.kept / "lake").exists():
             shutil.copytree(self.kept / "lake", self.root)
 
+    def failure(self, fault: str, number: int, error: AssertionError) -> Failure:
+        """Return what is told of a case that failed."""
+        op = self.ops[number - 1]
+        where = f"{number} {op.kind} {op.path} {op.other}".strip()
+        return Failure(self.name, fault, where, str(error))
+
     def points(self, fault: str) -> list[int]:
         """Return the numbers of the calls at which a fault changes anything.
 
@@ -300,6 +308,24 @@ class Bench:
 
         return watch(lambda: maplake(self.folder, *arguments), self.root, decide)
 
+    def cut(self, numbers: set[int], folder: Path) -> Iterator[tuple[int, str, Path]]:
+        """Run the command once; yield what power cuts before some calls leave of the lake."""
+        self.restart()
+        arguments = self.arguments()
+        disk = power.Disk(self.root)
+        found = []
+
+        def look(op: Op) -> None:
+            if op.number in numbers:
+                for kind in power.IMAGES:
+                    target = folder / f"{op.number}-{kind}"
+                    disk.image(kind, target)
+                    found.append((op.number, kind, target))
+            disk.follow(op)
+
+        watch(lambda: maplake(self.folder, *arguments), self.root, look)
+        yield from found
+
     def verify(self, run: Run, fault: str, number: int) -> None:
         """See that the lake is as it was before or after; raise AssertionError if not."""
         if fault not in ("kill", "torn write"):
@@ -317,7 +343,10 @@ class Bench:
     def recovers(self, *, reader_first: bool) -> None:
         """Open the lake as a reader and as a writer; compare it with what it may be."""
         before = self._fingerprint()
-        if before in self.seen:  # differs from a case before by what was staged alone
+        is_decided = any((self.root / ".maplake" / "journal").glob("*"))
+        if (
+            before in self.seen and not is_decided
+        ):  # differs from a case before by what was staged alone
             forked(lambda: self._open("nobody"))
             self._is_tidy()
             if self._fingerprint() != before:
@@ -449,9 +478,27 @@ def attack(bench: Bench, fault: str, most: int | None = None) -> Tally:
         try:
             bench.verify(run, fault, number)
         except AssertionError as error:
-            op = bench.ops[number - 1]
-            where = f"{number} {op.kind} {op.path} {op.other}".strip()
-            tally.failures.append(Failure(bench.name, fault, where, str(error)))
+            tally.failures.append(bench.failure(fault, number, error))
+    tally.seconds = round(time.perf_counter() - begin, 1)
+    return tally
+
+
+def cut_power(bench: Bench, most: int | None = None) -> Tally:
+    """Cut the power before every call of a command that changes names or syncs, or before some."""
+    kinds = {"sync", "rename", "remove", "mkdir"}
+    points = [op.number for op in bench.ops if op.kind in kinds]
+    tally = Tally(bench.name, POWER, len(points))
+    begin = time.perf_counter()
+    images = bench.folder.with_name(f"{bench.folder.name}.images")
+    for number, kind, image in bench.cut(set(sample(points, most)), images):
+        shutil.rmtree(bench.root, ignore_errors=True)
+        image.rename(bench.root)
+        tally.cases += 1
+        try:
+            bench.recovers(reader_first=number % 2 == 0)
+        except AssertionError as error:
+            tally.failures.append(bench.failure(f"{POWER} ({kind})", number, error))
+    shutil.rmtree(images, ignore_errors=True)
     tally.seconds = round(time.perf_counter() - begin, 1)
     return tally
 
@@ -462,7 +509,7 @@ def runs(folder: Path, commands: list[str], kinds: list[str], most: int | None) 
         bench = Bench(name, COMMANDS[name], folder / f"lab{place}")
         bench.prepare()
         for fault in kinds:
-            yield attack(bench, fault, most)
+            yield cut_power(bench, most) if fault == POWER else attack(bench, fault, most)
         shutil.rmtree(bench.folder)
         shutil.rmtree(bench.kept)
 
@@ -477,7 +524,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="every point of every command")
     parser.add_argument("--command", action="append", choices=list(COMMANDS), help="only these")
-    parser.add_argument("--fault", action="append", choices=list(FAULTS), help="only these")
+    parser.add_argument("--fault", action="append", choices=[*FAULTS, POWER], help="only these")
     parser.add_argument("--sample", action="store_true", help="some seconds of it, for tests")
     parser.add_argument("--points", type=int, help="at most so many per command and fault")
     parser.add_argument("--report", type=Path, help="write the figures to this file, as JSON")
@@ -492,9 +539,9 @@ def main() -> int:
         return 2
     warm_up()
     most = None if options.all else options.points or (4 if options.sample else 10)
-    commands, kinds = options.command or list(COMMANDS), options.fault or list(FAULTS)
+    commands, kinds = options.command or list(COMMANDS), options.fault or [*FAULTS, POWER]
     if options.sample:
-        commands, kinds = ["delete session"], [*FAULTS]
+        commands, kinds = ["delete session"], [*FAULTS, POWER]
     tallies = []
     memory = Path("/dev/shm")  # noqa: S108  (syncing is watched, not measured)
     where = memory if memory.is_dir() else None
@@ -505,7 +552,7 @@ def main() -> int:
             bad = f"{len(tally.failures):3} failures {tally.seconds:7.1f} s"
             say(f"{tally.command:18} {tally.fault:20} {counts} {bad}")
             for failure in tally.failures[:8]:
-                say(f"   {failure.op}\n      {failure.message[:500]}")
+                say(f"   {failure.fault}: {failure.op}\n      {failure.message[:500]}")
     if options.report:
         text = json.dumps({"tallies": [asdict(t) for t in tallies]}, indent=1)
         options.report.write_text(text + "\n", encoding="utf-8")

@@ -180,8 +180,10 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
     with files.lake_faults(layout.root):
         for folder in (layout.journal, layout.log):
             files.make_dir(folder)
-        for part in parts:
-            files.sync_dir(layout.staging / part.name)
+        # What is staged, and every name on the way to it: the record must not outlive them.
+        staged = (layout.staging / part.name / "_" for part in parts)
+        for folder in _ancestors([*staged, layout.journal / "_", layout.log / "_"], layout.root):
+            files.sync_dir(folder)
         keep.keep(layout, parts)
         temporary = layout.staging / f"{parts[0].name}.journal"
         files.write_bytes(temporary, text.encode())
@@ -209,18 +211,22 @@ def _order(writes: list[str]) -> list[str]:
 
 
 def _carry_out(layout: Layout, journal: Path, record: Mapping[str, Any]) -> None:
+    # What one part removes and another writes stays: done again, it would remove what came.
+    written = {target for part in record["parts"] for target in part["writes"]}
     touched: set[Path] = set()
     for part in record["parts"]:
         folder = layout.staging / part["name"]
-        for target in part["deletes"]:
+        gone = [target for target in part["deletes"] if target not in written]
+        for target in gone:
             _remove_target(layout, folder, layout.root / target)
         for target in part["writes"]:
             _move_target(folder, target, layout.root / target)
-            touched.add(layout.root / target)
+        touched.update(layout.root / target for target in (*gone, *part["writes"]))
     for folder in _ancestors(touched, layout.root):
         files.sync_dir(folder)
     files.replace(journal, layout.log / journal.name)
-    files.sync_dir(layout.journal)
+    for folder in (layout.log, layout.journal):
+        files.sync_dir(folder)
     for part in record["parts"]:
         files.remove(layout.staging / part["name"])
 
