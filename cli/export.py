@@ -116,6 +116,41 @@ def npz(
 
 
 @group.command()
+def nwb(
+    context: typer.Context,
+    subject: SubjectOption = None,
+    session: SessionOption = None,
+    where: WhereOption = "",
+    everything: AllOption = False,
+    out: OutOption = Path(),
+    lfp: Annotated[bool, typer.Option(help="Whether to write field potentials.")] = True,
+    timezone: Annotated[
+        str, typer.Option(help="Zone of the rigs' clocks, e.g. America/New_York; else this one's.")
+    ] = "",
+    institution: Annotated[str, typer.Option(help="Where it was recorded.")] = "",
+    lab: Annotated[str, typer.Option(help="Name of the lab.")] = "",
+    force: ForceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Write an NWB file per session, named as the DANDI archive names them."""
+    from maplake.exports.nwb import export_nwb, require, zone_of
+    from maplake.exports.select import sessions
+
+    require()
+    from maplake.exports.nwb_frame import Facts
+
+    wanted = _selection(subject, session, None, where, everything)
+    facts = Facts(zone_of(timezone), institution, lab)
+    state = state_of(context, json=json)
+    lake = state.lake()
+
+    def write(item: Any) -> Path:
+        return export_nwb(lake, item, out, force=force, with_lfp=lfp, facts=facts)
+
+    _each(state, sessions(lake, wanted), write)
+
+
+@group.command()
 def parquet(
     context: typer.Context,
     sql: Annotated[str, typer.Option(help="Rows of this query.")] = "",

@@ -26,7 +26,7 @@ from maplake.plots.psth import epoch_times
 PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-RUN = ("README.md", "docs/lake.md", "docs/querying.md")
+RUN = ("README.md", "docs/exports.md", "docs/lake.md", "docs/querying.md")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MAPSHELL = """
 ingest-behavior ingest-foraging ingest-ephys ingest-tracking ingest-histology ingest-all
@@ -87,6 +87,8 @@ def query(script: str, lake: Path) -> None:
 def test_every_block_runs(name, folder, environment, monkeypatch):
     if shutil.which("duckdb", path=environment["PATH"]) is None:
         pytest.skip("needs the duckdb command: pip install '.[test]'")
+    if name == "docs/exports.md":
+        pytest.importorskip("pynwb", reason="needs pynwb: pip install 'maplake[nwb]'")
     plt.switch_backend("Agg")
     cwd, names = folder, {}
     for kind, text in blocks(ROOT / name):
