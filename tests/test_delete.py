@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 
+import polars as pl
 import pytest
 from computelabs import copy_lab, make_lab
 from labs import content, ingest, sql, statuses
 from typer.testing import CliRunner
 
+import maplake
 from maplake.compute.run import run
 from maplake.config import load
 from maplake.errors import NotFoundError
@@ -148,6 +150,62 @@ def test_tables_over_sessions_follow(lab, root):
     assert check(root, deep=True) == []
     run(config, ["mylab.seen"])
     assert sql(root, "FROM mylab.seen")["session"].to_list() == [2]
+
+
+OWN = """
+from maplake.compute import INT, METHOD, TO_UNIT, UNIT, Column, Ref, sql_table, table
+
+@table(
+    "mylab.again", "units again", columns=(METHOD, UNIT), key=("clustering_method", "unit"),
+    refs=(TO_UNIT,), inputs=("ephys.unit", "ephys.unit_cell_type"),
+)
+def again(lake, key):
+    return lake.table("ephys.unit").filter(**key).select("clustering_method", "unit")
+
+per_session = sql_table(
+    "mylab.total", "units of a session", by="session", columns=(Column("total", INT, "units"),),
+    inputs=("mylab.again",),
+    sql="SELECT count(*) AS total FROM mylab.again "
+        "WHERE subject_id = $subject_id AND session = $session",
+)
+whole = sql_table(
+    "mylab.whole", "sessions", by="lake", key=("subject_id", "session"),
+    columns=(Column("subject_id", INT, "animal"), Column("session", INT, "session")),
+    refs=(Ref(("subject_id", "session"), "experiment.session"),), inputs=("mylab.total",),
+    sql="SELECT subject_id, session FROM mylab.total",
+)
+"""
+
+
+@pytest.mark.parametrize("number", [None, 1])
+def test_own_tables_are_counted_and_go_along(lab, root, number):
+    """What was made from rows that go is counted too, and made again from what is left."""
+    (lab.directory / "lake_tables.py").write_text(OWN, encoding="utf-8")
+    config, subject = load(lab.config), lab.sessions[0].subject_id
+    assert not run(config).failed
+    before, counts = content(root), rows_of(root)
+    target = Target(subject, 2, number)
+    dry = delete(config, target, dry_run=True)
+    assert content(root) == before
+    gone = {"mylab.again": 4 if number else 8, "mylab.total": 1, "mylab.whole": 2}
+    assert {name: dry.rows[name] for name in gone} == gone
+    assert dry.recomputed == ["mylab.total", "mylab.whole"][0 if number else 1 :]
+    assert delete(config, target) == dry
+    left = rows_of(root)
+    kept = {n: c for n, c in counts.items() if n not in ("ingest.skipped", "ingest.source")}
+    for name, count in kept.items():
+        assert count - left.get(name, 0) == dry.rows.get(name, 0), name
+    assert check(root, deep=True) == []
+    assert not run(config).failed
+    assert check(root, deep=True) == []
+    totals = sql(root, "FROM mylab.total ORDER BY session")["total"].to_list()
+    assert totals == ([8, 4] if number else [8])
+
+
+def rows_of(root):
+    with maplake.open(root) as lake:
+        found = lake.tables().filter(pl.col("rows").is_not_null()).select("table", "rows")
+    return dict(found.iter_rows())
 
 
 @pytest.mark.parametrize("target", [Target(1), Target(400001, 9), Target(400001, 1, 9)])
