@@ -230,11 +230,15 @@ class _Watcher:
             notice = bytearray(_NOTICE.size)
             try:
                 fcntl.ioctl(self.handle, _RECEIVE, notice)
-                verdict = self._answer(_NOTICE.unpack(notice))
-            except OSError as error:  # it ended meanwhile
-                if error.errno not in (errno.ENOENT, errno.ESRCH, errno.EINPROGRESS):
+            except OSError as error:
+                if error.errno != errno.ENOENT:  # it ended meanwhile
                     raise
                 continue
+            try:
+                verdict = self._answer(_NOTICE.unpack(notice))
+            except BaseException:
+                os.kill(self.child, signal.SIGKILL)
+                raise
             answer = _ANSWER.pack(_NOTICE.unpack(notice)[0], 0, -verdict, 0 if verdict else _GO_ON)
             try:
                 fcntl.ioctl(self.handle, _SEND, answer)
@@ -322,6 +326,8 @@ class _Watcher:
 
     def _tear(self, op: Op) -> None:
         """Carry out the first half of a write."""
+        if not op.data:
+            return
         with Path(f"/proc/{op.task}/mem").open("rb", 0) as memory:
             memory.seek(op.data)
             half = memory.read(op.size // 2)
