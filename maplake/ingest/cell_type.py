@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 __all__ = ["cell_type", "cell_types"]
 
@@ -33,6 +32,8 @@ def cell_types(waveforms: NDArray[np.floating], sampling_rate: float) -> list[st
         ``FS`` or ``Pyr``; ``not classified`` where a waveform is not finite or has fewer than two
         samples.
     """
+    from scipy.interpolate import CubicSpline  # costs a third of a second
+
     waveforms = np.asarray(waveforms, dtype=np.float64)
     count, samples = waveforms.shape
     types = np.full(count, "not classified", dtype=object)

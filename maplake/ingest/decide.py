@@ -142,7 +142,7 @@ def _known(source: Source, state: SourceState, wanted: Wanted) -> Item:
     if not wanted.includes(source.kind):
         return Item(source, UNCHANGED)
     again = state.settings != wanted.settings.get(source.kind, "") or wanted.again(state)
-    stat = stat_of(source)
+    stat = stat_of(source) if source.stat is None else source.stat
     if stat == state.stat:
         if again:
             return Item(source, PLANNED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,12 @@ from maplake import readers
 from maplake.config import Config
 from maplake.errors import FileFormatError, MaplakeError, SourceError, SpreadsheetError
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
+from maplake.ingest.publish import rewrite
 from maplake.ingest.report import SourceReport
 from maplake.ingest.session import FAILED, IN, UNCHANGED
-from maplake.layout import Layout
+from maplake.ingest.sources import reading
+from maplake.ingest.state import SourceState, hash_file, read_manifest, read_state
+from maplake.layout import LAKE_NAME, Layout
 from maplake.readers import Reader
 from maplake.readers.foraging_meta import read_lab
 from maplake.tables import Table, get
@@ -184,13 +188,43 @@ def lab_of_config(config: Config) -> list[SourceReport]:
     return [report]
 
 
+def _digest(layout: Layout, file: Path) -> str:
+    """Return a hash over a sheet and all tables of the whole lake, which its rows belong to."""
+    with reading(file, ANIMALS):
+        found = [hash_file(file)]
+    entries = read_manifest(layout, LAKE_NAME).items()
+    found += sorted(f"{path} {entry['sha256']}" for path, entry in entries)
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def _is_known(config: Config, file: Path) -> bool:
+    """Tell whether a sheet was loaded and neither it nor what it says in the lake changed since."""
+    layout = Layout(config.lake.root)
+    known = read_state(layout, LAKE_NAME).get((ANIMALS, str(file)))
+    return known is not None and known.fingerprint == _digest(layout, file)
+
+
+def _remember(config: Config, file: Path) -> None:
+    with writing(config) as layout:
+        states = read_state(layout, LAKE_NAME)
+        digest = _digest(layout, file)
+        new = SourceState(ANIMALS, str(file), IN, fingerprint=digest, path=str(file))
+        rewrite(layout, LAKE_NAME, states | {new.key: new}, "load-animal")
+
+
 def animals_of_config(config: Config) -> list[SourceReport]:
     """Load the sheets of animals that lake.toml names; a faulty sheet stops no other."""
     reports = []
     for file in config.spreadsheets.animals:
         report = SourceReport(ANIMALS, file.name, IN, path=str(file))
         try:
+            if _is_known(config, file):
+                report.status = UNCHANGED
+                reports.append(report)
+                continue
             changes = _load_animals(config, file)
+            if not changes.problems:
+                _remember(config, file)
         except MaplakeError as error:
             if error.exit_code != SpreadsheetError.exit_code:
                 raise

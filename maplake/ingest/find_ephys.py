@@ -12,39 +12,42 @@ from pathlib import Path
 from maplake import readers
 from maplake.config import Config
 from maplake.errors import AmbiguousSourceError, MaplakeError, MissingFileError
+from maplake.ingest.seen import Folder, Seen
 from maplake.ingest.sources import EPHYS, LFP, Found, Part, Source, day_of, folders, reading
 
 _RECORDING, _SORTING, _BITCODES = "recording", "sorting", "bitcodes"
 _DATE = "%Y%m%d"
 
 
-def find(config: Config) -> Found:
+def find(config: Config, seen: Seen) -> Found:
     """Find sorted probes below the ephys roots, in the roots' order."""
-    found = Found()
-    for root in config.require_paths(EPHYS):
-        for place in _probe_folders(root, found):
-            found.add(_source(root, place))
-    return found
+    return seen.find(EPHYS, config.require_paths(EPHYS), session_day, _search)
 
 
-def find_lfp(config: Config) -> Found:
+def find_lfp(config: Config, seen: Seen) -> Found:
     """Find the local field potentials of probes: LF bands whose samples are there."""
-    found = Found()
-    for root in config.require_paths(EPHYS):
-        for place in _probe_folders(root, found):
-            try:
-                part, probe = _one(place.path, LFP), _one(place.path, _RECORDING)
-                problem = None
-            except MaplakeError as error:
-                part, probe, problem = None, None, error
-            if part is None and problem is None:
-                continue
-            if part is not None and not (probe and part.path.with_suffix(".bin").exists()):
-                continue
-            source = _placed(root, place, LFP)
-            parts = (probe, part) if part and probe else ()
-            found.add(replace(source, parts=parts, problem=problem))
-    return found
+    return seen.find(LFP, config.require_paths(EPHYS), session_day, _search_lfp)
+
+
+def _search(folder: Folder, found: Found) -> None:
+    for place in _probe_folders(folder, EPHYS, found):
+        found.add(_source(folder.root, place))
+
+
+def _search_lfp(folder: Folder, found: Found) -> None:
+    for place in _probe_folders(folder, LFP, found):
+        try:
+            part, probe = _one(place.path, LFP), _one(place.path, _RECORDING)
+            problem = None
+        except MaplakeError as error:
+            part, probe, problem = None, None, error
+        if part is None and problem is None:
+            continue
+        if part is not None and not (probe and part.path.with_suffix(".bin").exists()):
+            continue
+        source = _placed(folder.root, place, LFP)
+        parts = (probe, part) if part and probe else ()
+        found.add(replace(source, parts=parts, problem=problem))
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,11 @@ class _Place:
     insertion_number: int
 
 
-def _probe_folders(root: Path, found: Found) -> Iterator[_Place]:
-    for animal in folders(root, EPHYS, found):
-        for session in folders(animal, EPHYS, found):
-            day = session_day(session.name, animal.name)
-            if day is None:
-                continue
-            for probe in folders(session, EPHYS, found):
-                number = _insertion_number(probe.name)
-                if number is not None:
-                    yield _Place(probe, animal.name, day, number)
+def _probe_folders(folder: Folder, kind: str, found: Found) -> Iterator[_Place]:
+    for probe in folders(folder.path, lambda error: found.unlisted(kind, error)):
+        number = _insertion_number(probe.name)
+        if number is not None:
+            yield _Place(probe, folder.h2o, folder.day, number)
 
 
 def session_day(name: str, h2o: str) -> date | None:

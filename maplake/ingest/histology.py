@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -37,6 +36,8 @@ def take(work: Work, item: Item, state: SourceState) -> None:
 
 def _context(work: Work, source: Source, partition: dict[str, Any]) -> HistologyContext:
     """Return geometry and annotation: of the lake, or of what was read just now."""
+    import polars as pl
+
     insertion = work.rows("ephys.probe_insertion", partition)
     probe_type = insertion["probe_type"][0]
     config_name = insertion["electrode_config_name"][0]

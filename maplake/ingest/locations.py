@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
 from maplake.config import Config
@@ -23,12 +23,8 @@ from maplake.ingest.publish import rewrite, stage_records
 from maplake.ingest.report import SourceReport
 from maplake.ingest.session import FAILED, IN, UNCHANGED, WAITING
 from maplake.ingest.sources import BEHAVIOR, EPHYS, reading
-from maplake.ingest.state import (
-    SourceState,
-    hash_file,
-    read_all,
-    read_state,
-)
+from maplake.ingest.starts import session_datetime
+from maplake.ingest.state import SourceState, hash_file, read_all, read_state
 from maplake.layout import LAKE_NAME, Layout, session_name, table_file
 from maplake.readers.insertion_locations import InsertionRow
 from maplake.tables import get
@@ -87,7 +83,7 @@ def load_insertion_location(config: Config, file: Path, dry_run: bool = False) -
     -------
     What changed; rows that match no insertion, or more than one, are its ``problems``.
     """
-    changes, _ = _load(config, file, dry_run)
+    changes, _, _ = _load(config, file, {}, dry_run=dry_run)
     if not dry_run:
         update_catalog(config)
     return changes
@@ -101,7 +97,7 @@ def of_config(config: Config) -> list[SourceReport]:
             if _is_known(config, file):
                 reports.append(SourceReport(KIND, file.name, UNCHANGED, path=str(file)))
                 continue
-            changes, waiting = _load(config, file, dry_run=False)
+            changes, waiting, prints = _load(config, file, _known(config, file))
         except MaplakeError as error:
             if error.exit_code != SpreadsheetError.exit_code:
                 raise
@@ -111,8 +107,7 @@ def of_config(config: Config) -> list[SourceReport]:
         status = IN if done else UNCHANGED
         reports.append(SourceReport(KIND, file.name, status, rows=done, path=str(file)))
         reports += waiting
-        if not waiting:
-            _remember(config, file)
+        _remember(config, file, prints, whole=not waiting)
     return reports
 
 
@@ -134,14 +129,51 @@ def _is_known(config: Config, file: Path) -> bool:
     return known is not None and known.fingerprint == _digest(Layout(config.lake.root), file)
 
 
-def _remember(config: Config, file: Path) -> None:
+def _known(config: Config, file: Path) -> dict[str, str]:
+    """Return the hashes of the animals whose rows of a sheet were loaded whole; see _prints."""
+    known = read_state(Layout(config.lake.root), LAKE_NAME).get((_SHEETS, str(file)))
+    return known.files if known is not None else {}
+
+
+def _remember(config: Config, file: Path, prints: Mapping[str, str], *, whole: bool) -> None:
     with writing(config) as layout:
         states = read_state(layout, LAKE_NAME)
-        new = SourceState(_SHEETS, str(file), IN, fingerprint=_digest(layout, file), path=str(file))
-        rewrite(layout, LAKE_NAME, states | {new.key: new}, "load-insertion-location")
+        digest = _digest(layout, file) if whole else ""
+        new = SourceState(_SHEETS, str(file), IN, fingerprint=digest, path=str(file))
+        new.files = dict(prints)
+        if states.get(new.key) != new:
+            rewrite(layout, LAKE_NAME, states | {new.key: new}, "load-insertion-location")
 
 
-def _load(config: Config, file: Path, dry_run: bool) -> tuple[Changes, list[SourceReport]]:
+def _prints(layout: Layout, rows: Mapping[int, Sequence[InsertionRow]]) -> dict[str, str]:
+    """Return, by animal, a hash over its rows of a sheet and its sessions in the lake."""
+    sessions: dict[int, list[str]] = defaultdict(list)
+    for name, states in read_all(layout).items():
+        for state in states.values():
+            if state.subject_id is not None and state.status == IN:
+                sessions[state.subject_id].append(f"{name} {state.key} {state.fingerprint}")
+    return {
+        str(subject): hashlib.sha256(
+            "\n".join([*map(repr, of_subject), *sessions[subject]]).encode()
+        ).hexdigest()
+        for subject, of_subject in rows.items()
+    }
+
+
+def _load(
+    config: Config, file: Path, known: Mapping[str, str], *, dry_run: bool = False
+) -> tuple[Changes, list[SourceReport], dict[str, str]]:
+    """Load a sheet, but for the animals of which nothing changed since.
+
+    Returns
+    -------
+    changes
+        What changed.
+    waiting
+        Rows that do not fit.
+    prints
+        Hashes of the animals whose rows all fit.
+    """
     records = sheet_reader(_SHEETS, file).read(file)
     layout = Layout(config.lake.root)
     changes, reports = Changes(), []
@@ -149,11 +181,18 @@ def _load(config: Config, file: Path, dry_run: bool) -> tuple[Changes, list[Sour
         text = f"{file.name}, row {item.item}: {item.reason}"
         changes.problems.append(text)
         reports.append(SourceReport(KIND, f"{file.name} row {item.item}", FAILED, text))
-    sessions, subjects = _sessions(layout), subjects_by_h2o(layout)
-    todo: dict[_Place, InsertionRow] = {}
+    subjects = subjects_by_h2o(layout)
+    of_animal: dict[int, list[InsertionRow]] = defaultdict(list)
     for row in records.info["rows"]:
+        of_animal[_animal(row, subjects) or 0].append(row)
+    prints = _prints(layout, of_animal)
+    new = {subject for subject in of_animal if known.get(str(subject)) != prints[str(subject)]}
+    sessions = _sessions(layout, new)
+    todo: dict[_Place, InsertionRow] = {}
+    for subject, row in ((s, row) for s, rows in of_animal.items() if s in new for row in rows):
         place, problem = _place(row, sessions, subjects)
         if place is None:
+            prints.pop(str(subject), None)
             text = f"{file.name}, row {row.row}: {problem}"
             changes.problems.append(text)
             reports.append(SourceReport(KIND, f"{file.name} row {row.row}", WAITING, text))
@@ -166,7 +205,14 @@ def _load(config: Config, file: Path, dry_run: bool) -> tuple[Changes, list[Sour
         _load_session(config, name, rows, changes, dry_run)
     if not dry_run:
         _enter_projects(config, file, todo)
-    return changes, reports
+        whole = _prints(layout, of_animal)  # what was loaded just now is part of it
+        prints = {subject: whole[subject] for subject in prints}
+    return changes, reports, prints
+
+
+def _animal(row: InsertionRow, subjects: Mapping[str, int]) -> int | None:
+    h2o = row.water_restriction_number
+    return subjects.get(h2o) if h2o else row.subject_id
 
 
 def _enter_projects(config: Config, file: Path, rows: Mapping[_Place, InsertionRow]) -> None:
@@ -187,23 +233,20 @@ def _enter_projects(config: Config, file: Path, rows: Mapping[_Place, InsertionR
     enter(config, member.full_name, pa.Table.from_pylist(data, schema=member.arrow_schema), file)
 
 
-def _sessions(layout: Layout) -> dict[int, list[_Session]]:
-    """Return the sessions that are in the lake, with their probes, by animal."""
-    folder = layout.table_dir(get("experiment.session"))
-    starts: dict[tuple[int, int], datetime] = {}
-    if folder.is_dir():
-        for path in folder.glob("subject_id=*/session=*/part.parquet"):
-            subject, session = (int(p.name.split("=")[1]) for p in (path.parents[1], path.parent))
-            found = pl.read_parquet(path, columns=["session_datetime"], hive_partitioning=False)
-            starts[(subject, session)] = found["session_datetime"][0]
+def _sessions(layout: Layout, subjects: AbstractSet[int]) -> dict[int, list[_Session]]:
+    """Return the sessions of animals that are in the lake, with their probes, by animal."""
     sessions: dict[int, list[_Session]] = defaultdict(list)
     for states in read_all(layout).values():
         inside = [s for s in states.values() if s.status == IN]
         for state in inside:
             if state.kind != BEHAVIOR or state.subject_id is None or state.session is None:
                 continue
+            if state.subject_id not in subjects:
+                continue
             probes = frozenset(s.insertion_number or 0 for s in inside if s.kind == EPHYS)
-            start = starts.get((state.subject_id, state.session))
+            key = {"subject_id": state.subject_id, "session": state.session}
+            path = layout.root / table_file(get("experiment.session"), key)
+            start = session_datetime(path)
             if start is not None:
                 named = datetime.fromisoformat(state.start) if state.start else start
                 found_session = _Session(state.session, start, named, probes, state.fingerprint)
@@ -214,8 +257,7 @@ def _sessions(layout: Layout) -> dict[int, list[_Session]]:
 def _place(
     row: InsertionRow, sessions: Mapping[int, Sequence[_Session]], subjects: Mapping[str, int]
 ) -> tuple[_Place | None, str]:
-    h2o = row.water_restriction_number
-    subject = subjects.get(h2o) if h2o else row.subject_id
+    h2o, subject = row.water_restriction_number, _animal(row, subjects)
     if subject is None:
         return None, f"no animal has the water restriction number {h2o!r}"
     if row.subject_id is not None and row.subject_id != subject:
@@ -338,6 +380,8 @@ def _good_trials(
     layout: Layout, periods: Sequence[tuple[float, float | None]], place: _Place
 ) -> list[int]:
     """Return the trials that lie wholly inside a good period."""
+    import polars as pl
+
     trials = pl.read_parquet(
         layout.root / table_file(get("experiment.session_trial"), place.partition),
         hive_partitioning=False,

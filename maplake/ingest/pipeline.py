@@ -196,11 +196,13 @@ def _plan(config: Config, kinds: Sequence[str], *, replace: bool, again: Again) 
         states = read_all(layout) if again is never else read_whole(layout)
         plan = make_plan(config, layout, numbers, states, kinds, replace=replace, again=again)
         if not numbers.changed:
-            return plan
+            break
         # Looking through slow disks without the lock; numbers that others gave meanwhile count.
         with writing(config):
             if numbers.save():
-                return plan
+                break
+    plan.seen.save()
+    return plan
 
 
 def _check(config: Config, kinds: Sequence[str]) -> None:

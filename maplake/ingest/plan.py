@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 
-import polars as pl
+import pyarrow.parquet as pq
 
 from maplake.config import Config
 from maplake.errors import MaplakeError
@@ -19,6 +19,7 @@ from maplake.ingest import find_behavior, find_ephys, find_histology, find_nidq,
 from maplake.ingest.decide import Again, Wanted, decide, never
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.rivals import settle
+from maplake.ingest.seen import Seen
 from maplake.ingest.session import (
     FAILED,
     IN,
@@ -30,7 +31,17 @@ from maplake.ingest.session import (
     SessionPlan,
     State,
 )
-from maplake.ingest.sources import BEHAVIOR, CCF, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING, Source
+from maplake.ingest.sources import (
+    BEHAVIOR,
+    CCF,
+    EPHYS,
+    HISTOLOGY,
+    LFP,
+    NIDQ,
+    TRACKING,
+    Found,
+    Source,
+)
 from maplake.ingest.starts import SAME_START_S, Starts
 from maplake.ingest.state import read_state, state_name
 from maplake.layout import LAKE_NAME, Layout, table_file
@@ -41,19 +52,20 @@ GONE = "in the lake, but its raw file has gone"
 
 #: Finders of the kinds whose sources are placed by animal and day; a kind's sources are also
 #: looked for where other kinds need them.
-_FINDERS = {
+_FINDERS: dict[str, Callable[[Config, Seen], Found]] = {
     EPHYS: find_ephys.find,
     LFP: find_ephys.find_lfp,
     NIDQ: find_nidq.find,
-    TRACKING: find_tracking.find,
+    TRACKING: lambda config, _: find_tracking.find(config),
 }
 _ALSO = {EPHYS: (HISTOLOGY,)}
 
 
 @dataclass
 class Plan:
-    """All sessions, and the sources that belong to none."""
+    """All sessions, the sources that belong to none, and the folders that were looked through."""
 
+    seen: Seen
     sessions: list[SessionPlan] = field(default_factory=list)
     others: list[Item] = field(default_factory=list)
 
@@ -63,10 +75,8 @@ def subjects_by_h2o(layout: Layout) -> dict[str, int]:
     path = layout.root / table_file(get("lab.water_restriction"), {})
     if not path.exists():
         return {}
-    table = pl.read_parquet(
-        path, columns=["water_restriction_number", "subject_id"], hive_partitioning=False
-    )
-    return dict(table.iter_rows())
+    table = pq.ParquetFile(path).read(["water_restriction_number", "subject_id"]).to_pydict()
+    return dict(zip(table["water_restriction_number"], table["subject_id"], strict=True))
 
 
 def make_plan(
@@ -98,7 +108,7 @@ def make_plan(
     again
         Tells which sources are to be read again although nothing changed.
     """
-    plan = Plan()
+    plan = Plan(Seen(layout))
     subjects = subjects_by_h2o(layout)
     behavior = find_behavior.find(config)
     _number(numbers, subjects, behavior.sources)
@@ -107,7 +117,7 @@ def make_plan(
         _place_behavior(plan, sessions, source, subjects, numbers, states)
     plan.others += [Item(source, SKIPPED, reason) for source, reason in behavior.skipped]
     _place_known(sessions, states)
-    _place_others(plan, sessions, config, kinds, Starts(layout))
+    _place_others(plan, sessions, config, kinds, Starts(layout), plan.seen)
     plan.sessions = sorted(sessions.values(), key=lambda s: (s.subject_id, s.session))
     if not kinds or HISTOLOGY in kinds:
         find_histology.place(config, plan.sessions)
@@ -176,6 +186,7 @@ def _place_others(
     config: Config,
     kinds: Sequence[str],
     starts: Starts,
+    seen: Seen,
 ) -> None:
     """Add the sources that belong to a behavior session to its plan."""
     by_day: dict[tuple[str, date], list[SessionPlan]] = defaultdict(list)
@@ -184,7 +195,7 @@ def _place_others(
     for kind, find in _FINDERS.items():
         if kinds and not set(kinds) & {kind, *_ALSO.get(kind, ())}:
             continue
-        found = find(config)
+        found = find(config, seen)
         plan.others += [Item(source, SKIPPED, reason) for source, reason in found.skipped]
         for source in found.sources:
             try:

@@ -7,11 +7,13 @@ one camera, a probe's histology. There is a ``find_*.py`` for each.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 from maplake import readers
 from maplake.errors import (
@@ -123,6 +125,8 @@ class Source:
         What is wrong with it already at first sight.
     waits_for
         What is still missing, where that is no fault.
+    stat
+        ``[path, bytes, mtime_ns]`` of its files where discovery saw them already, else None.
     """
 
     kind: str
@@ -137,6 +141,7 @@ class Source:
     parts: tuple[Part, ...] = ()
     problem: MaplakeError | None = None
     waits_for: str | None = None
+    stat: list[list[Any]] | None = field(default=None, compare=False)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -216,12 +221,13 @@ def walk(root: Path, kind: str, found: Found) -> Iterator[Path]:
     yield from listing.walk(root, lambda error: found.unlisted(kind, error))
 
 
-def folders(path: Path, kind: str, found: Found) -> list[Path]:
-    """Return the folders in a folder, sorted."""
+def folders(path: Path, onerror: Callable[[OSError], object]) -> list[Path]:
+    """Return the folders in a folder, sorted; ``onerror`` is told of one that cannot be listed."""
     try:
-        return sorted(entry for entry in path.iterdir() if entry.is_dir())
+        with os.scandir(path) as entries:
+            return [path / name for name in sorted(e.name for e in entries if e.is_dir())]
     except OSError as error:
-        found.unlisted(kind, error)
+        onerror(error)
         return []
 
 

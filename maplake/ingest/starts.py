@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
-import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from maplake.errors import MaplakeError
 from maplake.ingest.session import SessionPlan
@@ -13,7 +15,7 @@ from maplake.layout import Layout, table_file
 from maplake.readers import bpod
 from maplake.tables import get
 
-__all__ = ["SAME_START_S", "Starts"]
+__all__ = ["SAME_START_S", "Starts", "session_datetime"]
 
 #: A recording belongs to the session that started within this time of it, s.
 SAME_START_S = 120.0
@@ -41,14 +43,19 @@ class Starts:
 
     def _in_lake(self, session: SessionPlan) -> datetime | None:
         path = self._layout.root / table_file(get("experiment.session"), session.partition)
-        if not path.exists():
-            return None
-        try:
-            table = pl.read_parquet(path, columns=["session_datetime"], hive_partitioning=False)
-            start: datetime = table["session_datetime"][0]
-        except (pl.exceptions.PolarsError, OSError, IndexError):
-            return None  # a damaged file: `maplake check` tells of it
-        return start
+        return session_datetime(path)
+
+
+def session_datetime(path: Path) -> datetime | None:
+    """Return when a session began, from its file of experiment.session; None without one."""
+    if not path.exists():
+        return None
+    try:
+        column = pq.ParquetFile(path).read(["session_datetime"])["session_datetime"]
+        start: datetime = column[0].as_py()
+    except (pa.ArrowException, OSError, IndexError):
+        return None  # a damaged file: `maplake check` tells of it
+    return start
 
 
 def _in_file(session: SessionPlan) -> datetime | None:

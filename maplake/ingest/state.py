@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from copy import copy
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from stat import S_ISREG
@@ -120,10 +121,29 @@ def is_whole(path: Path) -> bool:
 
 def read_all(layout: Layout) -> dict[str, dict[tuple[str, str], SourceState]]:
     """Return every state file's sources by the file's name."""
-    folder = layout.meta / "state"
-    if not folder.is_dir():
+    try:
+        with os.scandir(layout.meta / "state") as entries:
+            paths = sorted(entry.path for entry in entries if entry.name.endswith(".json"))
+    except FileNotFoundError:
         return {}
-    return {path.stem: _parse(path) for path in sorted(folder.glob("*.json"))}
+    return {Path(path).stem: _read(path) for path in paths}
+
+
+#: What state files said when they were last read, with their stamps then.
+_LAST_READ: dict[str, tuple[tuple[int, int, int], dict[tuple[str, str], SourceState]]] = {}
+
+
+def _read(path: str) -> dict[tuple[str, str], SourceState]:
+    """Return what a file says, parsed once while it stays the same; the caller may change it."""
+    try:
+        info = os.stat(path)  # noqa: PTH116 - thousands of files: texts are quick
+    except FileNotFoundError:
+        return {}
+    stamp = (info.st_mtime_ns, info.st_size, info.st_ino)
+    known = _LAST_READ.get(path)
+    if known is None or known[0] != stamp:
+        known = _LAST_READ[path] = (stamp, _parse(Path(path)))
+    return {key: copy(state) for key, state in known[1].items()}
 
 
 def _parse(path: Path) -> dict[tuple[str, str], SourceState]:

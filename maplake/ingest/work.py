@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,6 +20,9 @@ from maplake.layout import Layout, table_file
 from maplake.readers.base import Skipped
 from maplake.tables import Store, get
 from maplake.writers.commit import Stage, Staged
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass
@@ -99,6 +102,8 @@ class Work:
         MissingFileError
             If there are none.
         """
+        import polars as pl
+
         table = get(name)
         parts = [data for other, data in self.result.lookups if other == name]
         place = self.file(name, partition or {})

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import zarr
 from numpy.typing import ArrayLike, NDArray
 
 from maplake.errors import IntegrityError, NotFoundError, QueryError
@@ -47,6 +46,8 @@ class Ccf:
     def __init__(self, store: Path, root: Path | None = None) -> None:
         self.root = root
         try:
+            import zarr
+
             self._array = zarr.open_array(str(store), mode="r")
             self.resolution_um = int(self._array.attrs["resolution_um"])  # type: ignore[arg-type]
             self.annotation_version = str(self._array.attrs["annotation_version"])

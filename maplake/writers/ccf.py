@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 
 from maplake.errors import ConfigError, CorruptFileError
 from maplake.tables import get
+
+if TYPE_CHECKING:
+    import zarr
 
 __all__ = ["Volume", "step_of", "write_volume"]
 
@@ -133,6 +134,9 @@ def _empty_like(plane: NDArray[Any], depth: int) -> NDArray[Any]:
 def _create(
     path: Path, shape: tuple[int, ...], axis: int, resolution_um: int, annotation_version: str
 ) -> zarr.Array[Any]:
+    import zarr
+    from zarr.codecs import ZstdCodec
+
     chunks = [*_CHUNKS]
     chunks[axis] = _SLAB
     whole = [-(-count // size) * size for count, size in zip(shape, chunks, strict=True)]

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
 
 from maplake.errors import IntegrityError
 
@@ -56,6 +54,8 @@ def write(
     IntegrityError
         If the parts do not have ``samples`` samples of all channels together.
     """
+    import zarr
+
     channels = len(uv_per_bit)
     attributes = {"sampling_rate": float(sampling_rate), "units": "uV = trace * uv_per_bit"}
     group = zarr.create_group(str(path), zarr_format=3, attributes=attributes)
@@ -89,6 +89,8 @@ def _array(
     shards: tuple[int, ...],
     dtype: str,
 ) -> Any:
+    from zarr.codecs import BloscCodec
+
     return group.create_array(
         name,
         shape=shape,

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.codecs import BloscCodec
 
 #: Elements of a chunk: what reading one unit's spikes has to unpack at least.
 _CHUNK = 1 << 18
@@ -25,6 +23,9 @@ def write(path: Path, arrays: dict[str, np.ndarray[Any, Any]], attributes: dict[
     attributes
         Attributes of the group (sampling_rate in Hz, …).
     """
+    import zarr
+    from zarr.codecs import BloscCodec
+
     group = zarr.create_group(str(path), zarr_format=3, attributes=attributes)
     for name, array in arrays.items():
         rows = max(1, len(array))
