@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _STORAGE = "v1.0.0"
 
 _HEADER = "-- maplake catalog "
+#: Nobody writes at a catalog for so long (s).
+_LEFTOVER_S = 600
 _RETRIES = 20
 _RETRY_S = 0.1
 
@@ -148,6 +151,7 @@ def build(
     made = statements(root, conditions, align_types)
     settings = Settings(str(root.resolve()), _hash(made), conditions, align_types)
     layout = Layout(root)
+    _remove_leftovers(layout)
     tag = uuid.uuid4().hex
     database, views = (root / f".{path.name}.{tag}" for path in (layout.catalog, layout.views))
     try:
@@ -156,6 +160,7 @@ def build(
         for temporary, final in ((database, layout.catalog), (views, layout.views)):
             _sync(temporary)
             _replace(temporary, final)
+        _sync_names(root)
     except OSError as error:
         raise LakeReadOnlyError(
             f"the catalog cannot be written: {error}", file=layout.catalog
@@ -205,10 +210,19 @@ def _write_database(path: Path, made: list[str]) -> None:
         con.execute("COMMIT")
         con.execute("USE memory")
         con.execute("DETACH lake")
-    except duckdb.IOException as error:
-        raise OSError(str(error)) from error
+    except duckdb.Error as error:  # a full or faulty disk has several names
+        raise OSError(str(error).splitlines()[0]) from error
     finally:
         con.close()
+
+
+def _remove_leftovers(layout: Layout) -> None:
+    """Remove what a killed process left of a catalog long ago."""
+    for final in (layout.catalog, layout.views):
+        for path in layout.root.glob(f".{final.name}.*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _LEFTOVER_S:
+                    path.unlink()
 
 
 def _catalog_view(settings: Settings) -> str:
@@ -234,6 +248,16 @@ def _hash(made: list[str]) -> str:
 def _sync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _sync_names(folder: Path) -> None:
+    """Force a folder's entries to disk, where the operating system can."""
+    with suppress(PermissionError):  # Windows opens no folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _replace(temporary: Path, final: Path) -> None:
