@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import rebuild
+from . import rebuild, snapshot
 from .output import Output
 from .state import JsonOption, state_of
 
@@ -28,6 +28,7 @@ _ORDER = (
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     rebuild.register(app)
+    snapshot.register(app)
     app.command(rich_help_panel=_PANEL)(check)
     app.command(rich_help_panel=_PANEL)(log)
     app.command(rich_help_panel=_PANEL)(catalog)

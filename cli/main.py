@@ -24,6 +24,7 @@ from . import (
     publish,
     query,
     shell,
+    watch,
 )
 from .faults import EXIT_CODES, Guarded
 from .output import Output
@@ -63,6 +64,9 @@ def options(
     lake: Annotated[
         Path | None, typer.Option(help="The lake's folder, instead of that of the settings.")
     ] = None,
+    snapshot: Annotated[
+        str | None, typer.Option(help="Read the lake as it was in this snapshot.")
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")] = False,
     _version: Annotated[
@@ -71,12 +75,13 @@ def options(
     ] = False,
 ) -> None:
     """Turn the recordings of a lab into a lake of plain files: take in, query, plot."""
-    context.obj = State(config, lake, debug, Output(quiet=quiet))
+    context.obj = State(config, lake, debug, Output(quiet=quiet), snapshot)
 
 
 for _module in (
     demo,
     ingest,
+    watch,
     entered,
     compute,
     query,

@@ -27,10 +27,11 @@ class State:
     lake_folder: Path | None = None
     debug: bool = False
     output: Output = field(default_factory=Output)
+    snapshot: str | None = None
 
     @cached_property
     def config(self) -> Config:
-        """The settings, with ``--lake`` applied and logging set up.
+        """The settings, with ``--lake`` and ``--snapshot`` applied and logging set up.
 
         Raises
         ------
@@ -44,6 +45,11 @@ class State:
             root = self.lake_folder.expanduser().resolve()
             config = replace(config, lake=replace(config.lake, root=root))
         setup_logging(config, quiet=self.output.quiet)
+        if self.snapshot is not None:
+            from maplake.ingest.snapshot import opened
+
+            root = opened(config.lake.root, self.snapshot)
+            config = replace(config, lake=replace(config.lake, root=root))
         return config
 
     def _load(self) -> Config:

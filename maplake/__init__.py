@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["Lake", "__version__", "open"]
 
 
-def open(path: str | Path = ".") -> Lake:  # noqa: A001  (maplake.open is the library's front door)
+def open(path: str | Path = ".", *, snapshot: str | None = None) -> Lake:  # noqa: A001  (maplake.open is the library's front door)
     """Open the lake in a folder for reading.
 
     Parameters
     ----------
     path
         The lake's folder, or any folder below it.
+    snapshot
+        Open the lake as it was when the snapshot of this name was taken.
 
     Returns
     -------
@@ -36,11 +38,17 @@ def open(path: str | Path = ".") -> Lake:  # noqa: A001  (maplake.open is the li
         If it was written by a newer maplake.
     LakeError
         If its catalog cannot be read.
+    NotFoundError
+        If there is no such snapshot.
     """
     from maplake.query.lake import Lake, find_root
 
     root = find_root(Path(path))
     _recover(root)
+    if snapshot is not None:
+        from maplake.ingest.snapshot import opened
+
+        root = opened(root, snapshot)
     return Lake(root, _recover)
 
 

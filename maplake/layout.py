@@ -23,6 +23,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,11 @@ VIEWS = "views.sql"
 OWN_TABLES = PurePosixPath(".maplake", "tables.json")
 LAKE_NAME = "lake"  # name of the state and manifest of what belongs to no session
 
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_SAFE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?")
+#: Names of devices, which Windows takes for no file, whatever follows after a dot.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+#: The longest name that is kept: file systems allow 255 bytes, of which an ending takes some.
+_LONGEST = 120
 
 
 def safe_name(text: str) -> str:
@@ -47,11 +52,16 @@ def safe_name(text: str) -> str:
 
     Names that come from raw files pass through here before they become part of a path.
     """
-    if _SAFE.fullmatch(text):
+    if len(text) <= _LONGEST and _SAFE.fullmatch(text) and not _DEVICE.fullmatch(text):
         return text
     quoted = "".join(
         c if c.isascii() and (c.isalnum() or c in "_-") else f"%{ord(c):02X}" for c in text
     )
+    if _DEVICE.fullmatch(quoted):
+        quoted = f"%{ord(quoted[0]):02X}{quoted[1:]}"
+    if len(quoted) > _LONGEST:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        quoted = f"{quoted[:_LONGEST].rpartition('%')[0] or quoted[:_LONGEST]}%7E{digest}"
     return quoted or "%00"
 
 
@@ -110,6 +120,11 @@ class Layout:
     def kept(self) -> Path:
         """Files that snapshots need and that are no more in the lake."""
         return self.meta / "kept"
+
+    @property
+    def snapshot_mark(self) -> Path:
+        """Says of a folder that it is an opened snapshot, which nobody writes to."""
+        return self.meta / "is_snapshot"
 
     def kept_file(self, sha256: str) -> Path:
         """Return where a file is kept that only snapshots need."""

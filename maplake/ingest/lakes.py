@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from maplake.config import Config
-from maplake.errors import IntegrityError, LakeVersionError
+from maplake.errors import IntegrityError, LakeReadOnlyError, LakeVersionError
 from maplake.ingest.state import read_manifest
 from maplake.layout import FORMAT_VERSION, LAKE_NAME, PART, Layout, manifest_file, table_file
 from maplake.query import catalog
@@ -49,6 +50,12 @@ def writing(config: Config) -> Iterator[Layout]:
     layout = Layout(config.lake.root)
     check_version(layout)
     root = config.lake.root
+    if layout.snapshot_mark.exists():
+        raise LakeReadOnlyError(
+            "a snapshot cannot be written to",
+            file=root,
+            hint="`maplake export-snapshot` makes a lake of its own of it.",
+        )
     with write_lock(root, config.lake.lock_timeout_s), files.lake_faults(root):
         check_version(layout)
         recover(layout)
@@ -198,7 +205,7 @@ def read_global(layout: Layout, table: Table) -> pa.Table | None:
 def catalog_options(config: Config) -> Mapping[str, Any]:
     """Return the lab's own conditions and alignments for the catalog."""
     return {
-        "conditions": {name: c.predicate for name, c in config.conditions.items()},
+        "conditions": {name: asdict(c) for name, c in config.conditions.items()},
         "align_types": {row[0]: row[1:] for row in config.align_rows},
     }
 

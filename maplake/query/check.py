@@ -15,6 +15,7 @@ from maplake.errors import IntegrityError
 from maplake.layout import relative_glob
 from maplake.query.check_catalog import check_catalog
 from maplake.query.check_files import Progress, check_files
+from maplake.query.check_snapshots import check_snapshots
 from maplake.query.connection import connect
 from maplake.query.known import tables_of
 from maplake.query.problems import Problem
@@ -56,6 +57,7 @@ def check(lake_root: Path, deep: bool = False, progress: Progress | None = None)
     """
     root = Path(lake_root)
     problems = [*check_files(root, deep=deep, progress=progress), *check_catalog(root)]
+    problems += check_snapshots(root, deep=deep)
     try:
         tables = [table for table in tables_of(root).values() if table.store.on_disk]
     except IntegrityError:  # of the lab's own tables; their record is among the problems

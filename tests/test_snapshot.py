@@ -1,0 +1,255 @@
+"""Snapshots: the lake as it was, at the cost of what changed since."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from importlib import import_module
+from importlib.util import find_spec
+
+import polars as pl
+import pytest
+from computelabs import copy_lab, make_lab
+from labs import content, ingest, sql
+from typer.testing import CliRunner
+
+import maplake
+from maplake.config import load
+from maplake.errors import IntegrityError, LakeError, LakeReadOnlyError, NotFoundError
+from maplake.ingest import pipeline, snapshot
+from maplake.ingest.delete import Target, delete
+from maplake.ingest.rebuild import rebuild_session
+from maplake.layout import Layout
+from maplake.query.check import check
+from maplake.writers import files
+
+PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    lab = make_lab(tmp_path_factory.mktemp("snapshot") / "lab", sessions=2)
+    ingest(lab)
+    return lab
+
+
+@pytest.fixture
+def lab(original, tmp_path):
+    return copy_lab(original, tmp_path / "lab")
+
+
+@pytest.fixture
+def config(lab):
+    return load(lab.config)
+
+
+@pytest.fixture
+def root(config):
+    return config.lake.root
+
+
+@pytest.fixture
+def without_links(monkeypatch):
+    link = os.link
+
+    def refuse(source, target, **options):
+        if "lock" in str(target):  # the writers' lock has its own answer to this
+            return link(source, target, **options)
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+def kept(root):
+    return sorted(p.name for p in Layout(root).kept.glob("*/*"))
+
+
+def size(folder):
+    """Bytes of a folder; what has several names in it counts once."""
+    found = {
+        (s.st_dev, s.st_ino): s.st_size
+        for p in folder.rglob("*")
+        if p.is_file() and (s := p.stat())
+    }
+    return sum(found.values())
+
+
+def change(config, lab):
+    """Delete a session, and let settings change the rows of the other."""
+    delete(config, Target(lab.sessions[0].subject_id, 1))
+    with lab.config.open("a", encoding="utf-8") as file:
+        file.write("\n")
+    text = lab.config.read_text(encoding="utf-8")
+    text = text.replace("[behavior]", '[behavior]\nsession_user = "somebody"')
+    lab.config.write_text(text, encoding="utf-8")
+    report = pipeline.run(load(lab.config))
+    assert any(s.status == "in" for s in report.sources)
+
+
+def test_a_snapshot_is_the_lake_as_it_was(lab, config, root):
+    before, units = content(root), sql(root, "FROM ephys.unit ORDER BY ALL")
+    about = snapshot.take(config, "paper-1", "submitted")
+    assert (about.sessions, about.files) == (2, len(before))
+    assert not kept(root)
+    change(config, lab)
+    assert content(root) != before
+    assert kept(root)
+    with maplake.open(root, snapshot="paper-1") as old:
+        assert content(old.root) == before
+        assert old.sql("FROM ephys.unit ORDER BY ALL").pl().equals(units)
+        assert old.table("ephys.unit").collect().height == units.height
+        assert check(old.root, deep=True) == []
+        glob = old.root / "tables/ephys/unit/**/part.parquet"
+        assert pl.read_parquet(str(glob), hive_partitioning=True).height == units.height
+        store = old.spikes(lab.sessions[0].subject_id, 1, 1)
+        assert len(store) > 0
+    assert check(root, deep=True) == []
+    (found,) = snapshot.snapshots(root)
+    assert found.note == "submitted"
+    assert 0 < found.changed_files < found.files
+
+
+def test_what_did_not_change_is_not_copied(lab, config, root):
+    before = size(root)
+    snapshot.take(config, "one")
+    snapshot.take(config, "two")
+    snapshot.opened(root, "one")
+    grown = size(root) - before
+    assert grown < 0.2 * before  # the catalog, and what says of the snapshots
+    rebuild_session(config, lab.sessions[0].h2o, 1)  # the same bytes again
+    assert not kept(root)
+
+
+def test_without_hard_links_what_changes_is_copied(lab, config, root, without_links):
+    before = content(root)
+    snapshot.take(config, "paper")
+    change(config, lab)
+    gone = {h for p, h in before.items() if content(root).get(p) != h}
+    assert set(kept(root)) == gone
+    with maplake.open(root, snapshot="paper") as old:
+        assert content(old.root) == before
+    assert check(root, deep=True) == []
+
+
+def test_deleting_a_snapshot_frees_what_no_other_needs(lab, config, root):
+    snapshot.take(config, "a")
+    rows = delete(config, Target(lab.sessions[0].subject_id, 1)).rows
+    assert rows
+    first = kept(root)
+    snapshot.take(config, "b")
+    change_before = content(root)
+    delete(config, Target(lab.sessions[0].subject_id, 2))
+    both = kept(root)
+    assert set(first) < set(both)
+    assert snapshot.delete(config, "a") > 0
+    left = kept(root)
+    assert set(left) < set(both)
+    with maplake.open(root, snapshot="b") as old:
+        assert content(old.root) == change_before
+    with pytest.raises(NotFoundError, match="expected b"):
+        maplake.open(root, snapshot="a")
+    snapshot.delete(config, "b")
+    assert kept(root) == []
+    assert check(root, deep=True) == []
+
+
+def test_an_exported_snapshot_is_a_lake_of_its_own(lab, config, root, tmp_path):
+    before = content(root)
+    snapshot.take(config, "paper")
+    change(config, lab)
+    made = snapshot.export(root, "paper", tmp_path / "export")
+    assert content(made) == before
+    assert check(made, deep=True) == []
+    assert sql(made, "FROM experiment.session").height == 2
+    inodes = {p.stat().st_ino for p in root.rglob("*") if p.is_file()}
+    assert not inodes & {p.stat().st_ino for p in made.rglob("*") if p.is_file()}
+    with pytest.raises(LakeError, match="exists"):
+        snapshot.export(root, "paper", tmp_path / "export")
+
+
+def test_an_opened_snapshot_is_not_written_to(lab, config, root):
+    snapshot.take(config, "paper")
+    place = snapshot.opened(root, "paper")
+    import dataclasses
+
+    inside = dataclasses.replace(config, lake=dataclasses.replace(config.lake, root=place))
+    with pytest.raises(LakeReadOnlyError, match="snapshot"):
+        pipeline.run(inside)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "../x", ".hidden", "x" * 101, "é", "a b", "a."])
+def test_names_that_are_none(config, name):
+    with pytest.raises(LakeError, match="cannot be the name"):
+        snapshot.take(config, name)
+
+
+def test_a_name_is_given_once(config):
+    snapshot.take(config, "paper")
+    with pytest.raises(LakeError, match="already"):
+        snapshot.take(config, "Paper")
+
+
+def test_check_covers_what_is_kept(lab, config, root):
+    snapshot.take(config, "paper")
+    change(config, lab)
+    files_ = sorted(Layout(root).kept.glob("*/*"))
+    data = bytearray(files_[0].read_bytes())
+    data[-1] ^= 1
+    files_[0].write_bytes(data)
+    files_[1].unlink()
+    record = next((Layout(root).snapshots / "paper" / "state").iterdir())
+    record.write_text("{}", encoding="utf-8")
+    found = {p.partition for p in check(root, deep=True) if p.kind == "snapshot"}
+    assert {p.rsplit("/", 1)[-1] for p in found} == {files_[0].name, files_[1].name, record.name}
+    with pytest.raises(IntegrityError, match="lost"):
+        maplake.open(root, snapshot="paper")
+
+
+def test_a_crash_before_the_commit_is_decided_keeps_too_much_at_most(
+    lab, config, root, monkeypatch
+):
+    before = content(root)
+    snapshot.take(config, "paper")
+    monkeypatch.setattr(files, "write_bytes", _fail_at_journal(files.write_bytes))
+    with pytest.raises(LakeError, match="failed"):
+        delete(config, Target(lab.sessions[0].subject_id, 1))
+    monkeypatch.undo()
+    assert content(root) == before
+    assert kept(root)
+    assert check(root, deep=True) == []
+    with maplake.open(root, snapshot="paper") as old:
+        assert content(old.root) == before
+    snapshot.delete(config, "paper")
+    assert not kept(root)
+
+
+def _fail_at_journal(write):
+    def failing(path, data):
+        if path.name.endswith(".journal"):
+            raise OSError(errno.EIO, "Input/output error")
+        write(path, data)
+
+    return failing
+
+
+def test_commands(lab, root, tmp_path):
+    def cli(*words):
+        done = CliRunner().invoke(app, ["--config", str(lab.config), *words])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    app = import_module(f"{PACKAGE}.main").app
+    assert "no snapshots" in cli("snapshots")
+    assert "2 sessions" in cli("snapshot", "paper", "--note", "as submitted")
+    cli("delete", "session", lab.sessions[0].h2o, "1", "--yes")
+    assert "as submitted" in cli("snapshots")
+    (found,) = json.loads(cli("snapshots", "--json"))["snapshots"]
+    assert found["changed_files"] > 0
+    query = "SELECT count(*) AS n FROM experiment.session"
+    assert "2" in cli("--snapshot", "paper", "sql", query)
+    assert "1" in cli("sql", query)
+    assert "no problems" in cli("--snapshot", "paper", "check", "--deep")
+    assert str(tmp_path / "out") in cli("export-snapshot", "paper", str(tmp_path / "out"))
+    assert "freed" in cli("delete-snapshot", "paper")
+    assert "no snapshots" in cli("snapshots")
