@@ -190,6 +190,7 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
         journal = layout.journal / f"{parts[0].name}.json"
         files.replace(temporary, journal)
         files.sync_dir(layout.journal)
+    with files.lake_faults(layout.root, decided=True):
         _carry_out(layout, journal, record)
 
 
@@ -228,7 +229,7 @@ def _carry_out(layout: Layout, journal: Path, record: Mapping[str, Any]) -> None
     for folder in (layout.log, layout.journal):
         files.sync_dir(folder)
     for part in record["parts"]:
-        files.remove(layout.staging / part["name"])
+        files.discard(layout.staging / part["name"])
 
 
 def _move_target(folder: Path, target: str, place: Path) -> None:
@@ -304,7 +305,7 @@ def recover(layout: Layout) -> int:
             living = living_runs(layout.staging)
             for leftover in listed:
                 if leftover.name.split(".")[0] not in living:
-                    files.remove(leftover)
+                    files.discard(leftover)
     return done
 
 

@@ -11,8 +11,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,22 @@ from maplake.errors import LakeError, LakeReadOnlyError, MaplakeError
 
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 _FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
-#: Windows refuses to rename over a file that somebody has open; readers are soon done.
+#: Whether the system's rules are those of Windows: what somebody has open cannot be renamed over,
+#: renamed (a folder with it) or removed, folders cannot be synced, and paths are short.
+WINDOWS = os.name == "nt"
+#: Readers are soon done with a file.
 _RETRIES, _PAUSE_S = 40, 0.05
+_LONGEST = 259  # characters of a path on Windows, unless its long paths are enabled
+_BEFORE = "Nothing of the unfinished commit is visible; run the command again after "
+_DECIDED = "The commit is decided; whoever opens the lake next finishes it, after "
 
 
 @contextmanager
-def lake_faults(root: Path) -> Iterator[None]:
-    """Turn an :class:`OSError` while writing below ``root`` into a :class:`LakeError`."""
+def lake_faults(root: Path, *, decided: bool = False) -> Iterator[None]:
+    """Turn an :class:`OSError` while writing below ``root`` into a :class:`LakeError`.
+
+    ``decided`` says that a commit is only carried out, which the next open can do as well.
+    """
     try:
         yield
     except MaplakeError:  # some are OSErrors, too
@@ -41,15 +50,30 @@ def lake_faults(root: Path) -> Iterator[None]:
                 found=error.strerror,
                 hint="Check the folder's permissions and whether the disk is mounted read-only.",
             ) from error
+        if _is_too_long(error):
+            raise LakeError(
+                "a path in the lake is longer than the system allows",
+                file=root,
+                place=place,
+                found=f"{len(place or '')} characters",
+                hint="Put the lake nearer to the top of its drive, or enable its long paths.",
+            ) from error
         full = error.errno in _FULL
         raise LakeError(
             "the lake's disk is full" if full else "writing to the lake failed",
             file=root,
             place=place,
             found=error.strerror or str(error),
-            hint="Nothing of the unfinished commit is visible; run the command again after "
+            hint=(_DECIDED if decided else _BEFORE)
             + ("making room." if full else "mending the cause."),
         ) from error
+
+
+def _is_too_long(error: OSError) -> bool:
+    # Windows says of a path that is too long that it does not exist.
+    long = len(str(error.filename or "")) > _LONGEST
+    missing = isinstance(error, FileNotFoundError)
+    return error.errno == errno.ENAMETOOLONG or (WINDOWS and long and missing)
 
 
 def make_dir(path: Path) -> None:
@@ -65,7 +89,7 @@ def sync_file(path: Path) -> None:
 
 def sync_dir(path: Path) -> None:
     """Force a folder's entries to disk, where the operating system can."""
-    if os.name == "nt":
+    if WINDOWS:
         return
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -76,11 +100,16 @@ def sync_dir(path: Path) -> None:
 
 def replace(source: Path, target: Path) -> None:
     """Rename ``source`` to ``target``, over an existing file."""
+    _patiently(lambda: os.replace(source, target))  # noqa: PTH105 - the one that replaces everywhere
+
+
+def _patiently(step: Callable[[], None]) -> None:
+    """Try for some seconds where what somebody else has open stands in the way."""
     for attempt in range(_RETRIES):
         try:
-            os.replace(source, target)  # noqa: PTH105 - the one that replaces everywhere
+            step()
         except PermissionError:
-            if os.name != "nt" or attempt == _RETRIES - 1:
+            if not WINDOWS or attempt == _RETRIES - 1:
                 raise
             time.sleep(_PAUSE_S)
         else:
@@ -118,9 +147,18 @@ def copy(source: Path, target: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file or a whole folder; nothing happens if there is none."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        _patiently(lambda: shutil.rmtree(path))
     else:
-        path.unlink(missing_ok=True)
+        _patiently(lambda: path.unlink(missing_ok=True))
+
+
+def discard(path: Path) -> None:
+    """Remove what nobody needs any more; what cannot be removed now stays for the next one."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def remove_empty_parents(path: Path, stop: Path) -> None:
