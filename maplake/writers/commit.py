@@ -135,7 +135,7 @@ class Stage:
 
     def abandon(self) -> None:
         """Throw everything staged away."""
-        files.remove(self.folder)
+        files.discard(self.folder)
 
     def _record(self, target: PurePosixPath, place: Path, rows: int | None) -> None:
         with place.open("rb") as file:
