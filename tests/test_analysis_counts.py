@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 import maplake
 from maplake.errors import NotFoundError, QueryError
+from maplake.query.counts import TrialCounts
 from maplake.query.decoding import project_on_coding_direction
 from maplake.query.numbers import KERNELS, bin_edges, bin_index, smooth
+from maplake.tables import get
 
 HIT = "good_noearlylick_hit"
 
@@ -363,3 +365,69 @@ def test_tuning(truth, tmp_path):
     np.testing.assert_array_equal(found.count, count)
     np.testing.assert_allclose(found.occupancy, occupancy, rtol=1e-9)
     np.testing.assert_allclose(found.rate, count / occupancy, rtol=1e-9)
+
+
+def test_projection_of_arrays_and_series(truth):
+    lake, _ = truth
+    counts = lake.trial_counts(101, 1, 1, condition=HIT)
+    axis = np.linspace(-1, 1, len(counts.units))
+    expected = np.einsum("u,utb->tb", axis, counts.count / counts.bin)
+    for given_axis in (axis, axis.tolist(), pl.Series(axis)):
+        for rates in (counts, counts.rate, counts.rate.tolist()):
+            found = project_on_coding_direction(rates, given_axis)
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    psth = lake.psth(101, 1, 1, condition=HIT)
+    mean = project_on_coding_direction(psth.rate, axis)
+    np.testing.assert_allclose(mean, expected.mean(axis=0), rtol=1e-9, atol=1e-9)
+    with pytest.raises(QueryError, match="other units"):
+        project_on_coding_direction(psth.rate, axis[1:])
+
+
+def test_counts_from_rows_of_sql(truth):
+    lake, _ = truth
+    counts = lake.trial_counts(101, 1, condition=HIT, bin=0.2)  # trials that one probe missed
+    rows = lake.sql(
+        f"FROM psth.trial_counts('{HIT}', 0.2) WHERE subject_id = 101 AND session = 1"
+    ).pl()
+    for given_rows in (rows.sample(fraction=1, shuffle=True, seed=1), counts.to_polars()):
+        found = TrialCounts.from_polars(given_rows, HIT)
+        np.testing.assert_array_equal(found.count, counts.count)
+        np.testing.assert_array_equal(found.trial, counts.trial)
+        np.testing.assert_array_equal(found.observed, counts.observed)
+        np.testing.assert_allclose(found.edges, counts.edges, atol=1e-12)
+        assert found.units.equals(counts.units)
+    with pytest.raises(QueryError, match="columns are missing"):
+        TrialCounts.from_polars(rows.drop("trial"))
+    with pytest.raises(QueryError, match="two bins"):
+        TrialCounts.from_polars(rows.head(1))
+
+
+def test_several_conditions_are_each_what_it_is_alone(truth):
+    lake, _ = truth
+    names = [row[0] for row in get("psth.trial_condition").rows if row[3] is None]
+    names = [*names, names[0].upper()]
+    both = lake.psth(101, 1, condition=names)
+    assert list(both) == names
+    view = lake.sql(
+        "SELECT trial_condition_name, trial_count, unit_psth FROM psth.unit_psth WHERE "
+        "subject_id = 101 AND session = 1 ORDER BY trial_condition_name, insertion_number, unit"
+    ).pl()
+    for name in names[:-1]:
+        rows = view.filter(trial_condition_name=name)
+        assert both[name].trial_count.tolist() == rows["trial_count"].to_list()
+        for rate, expected in zip(both[name].rate, rows["unit_psth"], strict=True):
+            np.testing.assert_array_equal(
+                rate, np.full(149, np.nan) if expected is None else expected
+            )
+    np.testing.assert_array_equal(both[names[-1]].count, both[names[0]].count)
+    for event in ("delay", "first_lick_after_go_cue", "next_trial_start"):
+        several = lake.psth(101, 1, condition=names[:4], event=event, bin=0.1)
+        for name in names[:4]:
+            alone = lake.sql(
+                f"SELECT list(count ORDER BY time) AS count, any_value(trial_count) AS n "
+                f"FROM psth.psth('{name}', 0.1, event := '{event}') WHERE subject_id = 101 "
+                "AND session = 1 GROUP BY insertion_number, unit ORDER BY insertion_number, unit"
+            ).pl()
+            assert several[name].count.tolist() == alone["count"].to_list()
+            assert several[name].trial_count.tolist() == alone["n"].to_list()
+    assert lake.psth(101, 1, condition=[]) == {}

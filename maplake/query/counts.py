@@ -13,6 +13,7 @@ from maplake.errors import QueryError
 from maplake.query.aligned import TIME, Aligned, frame, no_units
 from maplake.query.numbers import Floats, bin_index, smooth
 from maplake.query.sqltext import literal
+from maplake.tables.ephys import UNIT_KEY
 
 if TYPE_CHECKING:
     import polars as pl
@@ -80,6 +81,41 @@ class TrialCounts:
             self.units,
         )
 
+    @classmethod
+    def from_polars(
+        cls, rows: pl.DataFrame, condition: str = "", event: str = "go"
+    ) -> TrialCounts:
+        """Make counts of rows as the SQL macro ``psth.trial_counts`` gives them.
+
+        Parameters
+        ----------
+        rows
+            Columns of the unit key, trial, time (right edge of the bin, s) and count, in any
+            order; bins that are missing are 0.
+
+        Raises
+        ------
+        QueryError
+            If a column is missing or there are fewer than two bins.
+        """
+        return _from_rows(rows, condition, event)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return a row per unit, trial and bin: unit key, trial, time (s), count.
+
+        Trials that a unit's probe did not record are left out.
+        """
+        import polars as pl
+
+        unit, trial = np.nonzero(self.observed)
+        bins = len(self.time)
+        rows = self.units[unit].select(pl.all().repeat_by(bins).explode())
+        return rows.with_columns(
+            pl.Series("trial", np.repeat(self.trial[trial], bins)),
+            pl.Series("time", np.tile(self.time, len(unit))),
+            pl.Series("count", self.count[unit, trial].ravel()),
+        )
+
     def to_xarray(self) -> Any:
         """Return the counts as an xarray DataArray: unit x trial x time, with the units' keys.
 
@@ -98,6 +134,29 @@ class TrialCounts:
             f"<TrialCounts {self.condition}, aligned to {self.event}: {units} units x "
             f"{trials} trials x {bins} bins>"
         )
+
+
+def _from_rows(rows: pl.DataFrame, condition: str, event: str) -> TrialCounts:
+    import polars as pl
+
+    missing = {*UNIT_KEY, "trial", "time", "count"} - set(rows.columns)
+    if missing:
+        raise QueryError("columns are missing", found=", ".join(rows.columns), expected=missing)
+    time, column = np.unique(rows["time"].to_numpy(), return_inverse=True)
+    if len(time) < 2:
+        raise QueryError("there must be two bins or more", found=f"{len(time)}")
+    trial, place = np.unique(rows["trial"].to_numpy().astype(np.int32), return_inverse=True)
+    units = rows.select(UNIT_KEY).unique().sort(UNIT_KEY)
+    row = rows.select(UNIT_KEY).join(
+        units.with_row_index("place"), on=list(UNIT_KEY), how="left", maintain_order="left"
+    )["place"].to_numpy()
+    count = np.zeros((len(units), len(trial), len(time)), np.int32)
+    count[row, place, column] = rows["count"].to_numpy()
+    observed = np.zeros(count.shape[:2], bool)
+    observed[row, place] = True
+    edges = np.concatenate([[2 * time[0] - time[1]], time])
+    units = units.with_columns(pl.col(UNIT_KEY[:3]).cast(pl.Int32))
+    return TrialCounts(condition, event, count, edges, trial, observed, units)
 
 
 def trial_counts(

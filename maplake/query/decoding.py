@@ -75,32 +75,39 @@ def direction(contra: TrialCounts, ipsi: TrialCounts, window: tuple[float, float
     return difference / length
 
 
-def project_on_coding_direction(counts: TrialCounts, direction: Floats) -> Floats:
+def project_on_coding_direction(
+    counts: TrialCounts | npt.ArrayLike, direction: npt.ArrayLike
+) -> Floats:
     """Project single trials on a direction.
 
     Parameters
     ----------
     counts
-        Counts of the direction's units in any trials, of any condition.
+        Counts of the direction's units in any trials, of any condition; or rates (Hz) as an
+        array, shape (units, …), e.g. (units, trials, bins) or the (units, bins) of a PSTH.
     direction
-        Shape (units,), e.g. ``CodingDirection.direction``.
+        Shape (units,), e.g. ``CodingDirection.direction``; an array, a list or a polars series.
 
     Returns
     -------
     projected
-        Rates (Hz) along it, shape (trials, bins); NaN in trials that not all probes recorded.
+        Rates (Hz) along it, shape (trials, bins), or that of the array without its first axis;
+        NaN in trials that not all probes recorded.
 
     Raises
     ------
     QueryError
         If the units are not as many as the direction has.
     """
-    if len(direction) != len(counts.units):
+    axis = np.asarray(direction, dtype=np.float64)
+    rates = counts.count / counts.bin if isinstance(counts, TrialCounts) else np.asarray(counts)
+    if axis.ndim != 1 or rates.shape[:1] != axis.shape:
         raise QueryError(
             "the direction has other units than the counts",
-            found=f"{len(counts.units)} units",
-            expected=f"{len(direction)}",
+            found=f"{rates.shape[0] if rates.ndim else 0} units",
+            expected=f"{axis.size}",
         )
-    projected: Floats = np.tensordot(direction, counts.count, axes=1) / counts.bin
-    projected[~counts.observed.all(axis=0)] = np.nan
+    projected: Floats = np.tensordot(axis, rates, axes=1)
+    if isinstance(counts, TrialCounts):
+        projected[~counts.observed.all(axis=0)] = np.nan
     return projected
