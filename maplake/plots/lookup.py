@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from maplake.errors import NotFoundError
 from maplake.plots.style import CONTRA, IPSI
 from maplake.query.aligned import where
+from maplake.query.sqltext import literal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -104,8 +105,15 @@ def method_of(lake: Lake, key: Key) -> str:
     NotFoundError
         If the probe has no units.
     """
+    if key.clustering_method is not None:
+        wanted = f"clustering_method = {literal(key.clustering_method)}"
+    else:
+        wanted = "true"
+    # The first with the key's unit, else the first.
     found = rows(
-        lake, f"SELECT min(clustering_method) AS name FROM ephys.unit WHERE {key.where}"
+        lake,
+        f"SELECT coalesce(min(clustering_method) FILTER ({key.where}), min(clustering_method)) "
+        f"FROM ephys.unit WHERE {key.probe_where} AND {wanted}",
     ).item()
     if found is None:
         raise NotFoundError("there are no units of this probe")

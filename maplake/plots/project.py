@@ -139,7 +139,7 @@ def growth(lake: Lake, key: Key) -> Any:
     for ax, what in zip(axes, ("sessions", "animals", "units"), strict=True):
         attempt(ax, over_time, lake, key, what)
     if axes[-1].axison:
-        locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
+        locator = AutoDateLocator()  # type: ignore[no-untyped-call]
         axes[-1].xaxis.set_major_locator(locator)
         axes[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         axes[-1].set_xlabel("day of the session")

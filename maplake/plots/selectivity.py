@@ -67,15 +67,15 @@ def preferred_sides(found: pl.DataFrame) -> pl.DataFrame:
     """
     import polars as pl
 
-    contra = pl.col("contra_firing_rate").mean() >= pl.col("ipsi_firing_rate").mean()
+    ipsi = pl.col("ipsi_firing_rate").mean() > pl.col("contra_firing_rate").mean()
     return (
         found.group_by("unit")
         .agg(
             pl.col("unit_posy").first(),
             (pl.col("period_selectivity") != "non-selective").any().alias("selective"),
-            pl.when(contra)
-            .then(pl.lit("contra-selective"))
-            .otherwise(pl.lit("ipsi-selective"))
+            pl.when(ipsi)
+            .then(pl.lit("ipsi-selective"))
+            .otherwise(pl.lit("contra-selective"))
             .alias("unit_selectivity"),
         )
         .filter(pl.col("selective"))
