@@ -117,4 +117,4 @@ def _swept(layout: Layout, run: str) -> Iterator[None]:
         if not any(layout.journal.glob(f"{run}.*")):
             for leftover in layout.staging.glob(f"{run}.*"):
                 if leftover.suffix != ".alive":
-                    files.remove(leftover)
+                    files.discard(leftover)
