@@ -10,27 +10,30 @@ back, in the order in which it is ready. A worker that dies takes no other task 
 from __future__ import annotations
 
 import os
+import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from pickle import PicklingError
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from maplake.errors import WorkerLostError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 __all__ = ["Executor", "Processes", "Serial", "is_cluster", "open_executor"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: How often a task may be there when a worker dies; from the last but one on it runs alone.
+#: How many workers may die over a task before it is given up.
 TRIES = 3
-_MOST_ON_WINDOWS = 61
 
 
 class Executor(Protocol):
@@ -105,14 +108,12 @@ class Serial:
             yield task, function(task)
 
 
-@dataclass
-class _Job:
-    task: Any
-    deaths: int = 0  # of pools that it was in
-
-
 class Processes:
     """Processes of this machine; a killed one is replaced and its task tried again.
+
+    A thread attends to each process by a pipe of its own. Unlike those of a
+    ``ProcessPoolExecutor`` they share no locks, so that one may be killed at any moment without
+    harm to the others, and it is known which task it was at.
 
     Parameters
     ----------
@@ -121,105 +122,125 @@ class Processes:
     """
 
     def __init__(self, workers: int) -> None:
-        self._workers = min(workers, _MOST_ON_WINDOWS) if os.name == "nt" else workers
-        self._pool: ProcessPoolExecutor | None = None
+        self._workers = workers
+        self._threads = ThreadPoolExecutor(workers)
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._all: list[_Worker] = []
+        self._guard = threading.Lock()
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._end(at_once=kind is not None)
+        with self._guard:
+            self._is_closed = True
+            workers = list(self._all)
+        for worker in workers:
+            worker.end()
+        self._threads.shutdown(wait=True, cancel_futures=True)
 
     def run(
         self, function: Callable[[T], R], tasks: Iterable[T]
-    ) -> Generator[tuple[T, R | WorkerLostError], None, None]:
+    ) -> Iterator[tuple[T, R | WorkerLostError]]:
         """Yield each task with its result, as they are ready."""
-        waiting = deque(_Job(task) for task in tasks)
-        running: dict[Future[R], _Job] = {}
-        while waiting or running:
-            broken = not self._submit(function, waiting, running)
-            for job in wait(running, return_when=FIRST_COMPLETED).done:
-                if isinstance(job.exception(), BrokenProcessPool):
-                    broken = True
-                    continue
-                yield running.pop(job).task, job.result()
-            if broken:
-                yield from self._sort_out(waiting, running)
+        left = iter(tasks)
+        jobs: dict[Future[R | WorkerLostError], T] = {}
+        while True:
+            # One more each than there are processes: they work on while results are committed.
+            for task in islice(left, 2 * self._workers - len(jobs)):
+                jobs[self._threads.submit(self._carry_out, function, task)] = task
+            if not jobs:
+                return
+            for job in wait(jobs, return_when=FIRST_COMPLETED).done:
+                yield jobs.pop(job), job.result()
 
-    def _submit(
-        self,
-        function: Callable[[T], R],
-        waiting: deque[_Job],
-        running: dict[Future[R], _Job],
-    ) -> bool:
-        """Keep the pool busy, with a task each in reserve; False if it turns out to be broken."""
-        while waiting and len(running) < 2 * self._workers:
-            if _is_alone(waiting[0]) and running:
-                return True
+    def _carry_out(self, function: Callable[[T], R], task: T) -> R | WorkerLostError:
+        """Have a process carry out a task, and another one if it dies."""
+        for _ in range(TRIES):
+            worker = self._get()
             try:
-                job = self._get().submit(function, waiting[0].task)
-            except BrokenProcessPool:
-                return False
-            running[job] = waiting.popleft()
-            if _is_alone(running[job]):
-                return True
-        return True
-
-    def _sort_out(
-        self, waiting: deque[_Job], running: dict[Future[R], _Job]
-    ) -> Iterator[tuple[Any, R | WorkerLostError]]:
-        """After a worker's death: whatever was under way is tried again, suspects one by one."""
-        self._end(at_once=True)
-        for future, job in list(running.items()):
-            del running[future]
-            if future.done() and not future.cancelled() and future.exception() is None:
-                yield job.task, future.result()
+                is_well, found = worker.ask(function, task)
+            except (EOFError, OSError):
+                self._bury(worker)
                 continue
-            job.deaths += 1
-            if job.deaths >= TRIES:
-                yield (
-                    job.task,
-                    WorkerLostError(
-                        "the process that worked on it was killed or crashed",
-                        found=f"{TRIES} times",
-                        hint="The usual cause is a lack of memory: use fewer --workers.",
-                    ),
-                )
-            elif _is_alone(job):
-                waiting.append(job)
-            else:
-                waiting.appendleft(job)
+            self._idle.put(worker)
+            if not is_well:
+                raise found
+            result: R = found
+            return result
+        return WorkerLostError(
+            "the process that worked on it was killed or crashed",
+            found=f"{TRIES} times",
+            hint="The usual cause is a lack of memory: use fewer --workers.",
+        )
 
-    def _get(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                self._workers, mp_context=get_context("spawn"), initializer=_begin
-            )
-        return self._pool
+    def _get(self) -> _Worker:
+        with suppress(Empty):
+            return self._idle.get_nowait()
+        with self._guard:
+            if self._is_closed:
+                raise EOFError
+            worker = _Worker()
+            self._all.append(worker)
+        return worker
 
-    def _end(self, *, at_once: bool) -> None:
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        if at_once:
-            # Nothing public ends processes that are at work (before Python 3.14).
-            for process in list((getattr(pool, "_processes", None) or {}).values()):
-                with suppress(OSError, ValueError, AttributeError):
-                    process.kill()
-        pool.shutdown(wait=True, cancel_futures=at_once)
+    def _bury(self, worker: _Worker) -> None:
+        worker.end()
+        with self._guard:
+            self._all.remove(worker)
+            if self._is_closed:
+                raise EOFError
 
 
-def _is_alone(job: _Job) -> bool:
-    """Whether a task, after so many deaths, gets the pool to itself to find the culprit."""
-    return job.deaths >= TRIES - 1
+class _Worker:
+    """A process that carries out one task after another, and the pipe to it."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()  # so that its death ends the pipe
+
+    def ask(self, function: Callable[[T], R], task: T) -> tuple[bool, Any]:
+        """Return whether a task went well, and its result or error.
+
+        Raises
+        ------
+        EOFError, OSError
+            If the process dies.
+        """
+        self._pipe.send((function, task))
+        is_well, found = self._pipe.recv()
+        return is_well, found
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
 
 
-def _begin() -> None:
-    """Prepare a worker: Ctrl-C is its parent's affair, and it does not outlive its parent."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _serve(pipe: Connection) -> None:
+    """Carry out what comes through a pipe until its other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError, OSError):
+        while True:
+            function, task = pipe.recv()
+            try:
+                answer = True, function(task)
+            except Exception as error:
+                answer = False, error
+            _answer(pipe, answer)
+
+
+def _answer(pipe: Connection, answer: tuple[bool, Any]) -> None:
+    try:
+        pipe.send(answer)
+    except (PicklingError, TypeError, AttributeError) as error:  # what cannot be sent
+        pipe.send((False, TypeError(f"{error}: {answer[1]!r:.500}")))
 
 
 def _end_with_parent() -> None:
