@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
@@ -13,6 +15,7 @@ from labs import ingest, sql
 from scipy import signal, stats
 
 import maplake
+from maplake.compute.foraging import best_rewards, drawn
 from maplake.compute.jaw import fit_tuning, jaw_phase, rayleigh
 from maplake.compute.run import run
 from maplake.compute.shanks import fit_line, interpolate_sites
@@ -278,6 +281,84 @@ def test_shanks_of_a_whole_lab(whole):
     for row in slices.sample(20, seed=1).to_dicts():
         for x in (row["ccf_x_start"], row["ccf_x_stop"]):
             assert volume.region_at(x, row["ccf_y"], row["ccf_z"]) == row["region_id"]
+
+
+def published_best(p_left, p_right, left, right):
+    """Rewards of the best strategy where water waits: trial by trial, as published."""
+    total = 0
+    edges = np.flatnonzero(np.diff(np.hstack([np.inf, p_left, np.inf])))
+    for start, stop in pairwise(edges):
+        pair = [p_left[start], p_right[start]]
+        better, high, low = int(np.argmax(pair)), max(pair), min(pair)
+        pattern = [1]
+        if low > 0 and high < 1:
+            pattern = [1] * int(np.floor(np.log(1 - high) / np.log(1 - low))) + [0]
+        water = [False, False]
+        for trial in range(start, stop):
+            water[0] |= bool(p_left[trial] >= left[trial])
+            water[1] |= bool(p_right[trial] >= right[trial])
+            port = better if pattern[(trial - start) % len(pattern)] else 1 - better
+            total += water[port]
+            water[port] = False
+    return total
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 80), st.integers(0, 2**32 - 1))
+def test_best_strategy(trials, seed):
+    rng = np.random.default_rng(seed)
+    levels = rng.choice([0.0, 0.05, 0.1, 0.25, 0.4, 0.6, 1.0], (4, 2))
+    probability = levels[np.sort(rng.integers(0, 4, trials))]
+    numbers = rng.random((trials, 2))
+    wanted = published_best(*probability.T, *numbers.T)
+    assert best_rewards(probability, numbers, baited=True) == wanted
+    greedy = np.where(probability[:, 0] >= probability[:, 1], 0, 1)
+    filled = (probability >= numbers)[np.arange(trials), greedy].sum()
+    assert best_rewards(probability, numbers, baited=False) == filled
+
+
+def test_numbers_of_the_task():
+    found = drawn([(3, 7), (6, 8)], 8)
+    assert np.isnan(found[:2]).all()
+    for first, last, seed in ((2, 5, 7), (5, 8, 8)):
+        task = np.random.RandomState(seed)
+        luck = [task.uniform(0.0, 1.0, 4000) for _ in range(2)]
+        assert np.array_equal(found[first:last], np.column_stack(luck)[: last - first])
+
+
+def test_efficiency_of_foraging_sessions(whole):
+    found = sql(whole, "FROM foraging.session_efficiency")
+    tasks = sql(whole, "SELECT DISTINCT subject_id, session, task FROM experiment.behavior_trial")
+    wanted = tasks.filter(task="foraging").select("subject_id", "session")
+    assert set(found.select("subject_id", "session").rows()) == set(wanted.rows())
+    shown = sql(whole, "FROM foraging.session_stats")
+    assert len(found) > 0
+    for row in found.to_dicts():
+        key = f"WHERE subject_id = {row['subject_id']} AND session = {row['session']}"
+        trials = sql(whole, f"FROM experiment.behavior_trial {key} ORDER BY trial")
+        notes = sql(whole, f"FROM experiment.trial_note {key}")
+        watered = set(notes.filter(trial_note_type="autowater")["trial"])
+        blocks = dict(sql(whole, f"SELECT trial, block FROM experiment.block_trial {key}").rows())
+        rates = sql(whole, f"FROM experiment.block_reward_probability {key}")
+        rows = rates.select("block", "water_port", "reward_probability").rows()
+        odds = {(block, port): value for block, port, value in rows}
+        luck = np.full((2, len(trials)), np.nan)
+        for first, text in notes.filter(trial_note_type="random_seed_start").sort("trial").select(
+            "trial", "trial_note"
+        ).rows():  # fmt: skip
+            task = np.random.RandomState(int(text))
+            for port in (0, 1):
+                luck[port, first - 1 :] = task.uniform(0.0, 1.0, 4000)[: len(trials) - first + 1]
+        kept = [(t, o) for t, o in trials.select("trial", "outcome").rows()
+                if o != "ignore" and t not in watered]  # fmt: skip
+        left, right = (np.array([odds[blocks[t], p] for t, _ in kept]) for p in ("left", "right"))
+        place = np.array([t for t, _ in kept]) - 1
+        best = published_best(left, right, luck[0][place], luck[1][place]) / len(kept)
+        rate = np.mean([o == "hit" for _, o in kept])
+        name = "session_foraging_eff_optimal_random_seed"
+        assert row[name] == pytest.approx(rate / best, rel=1e-9)
+        here = shown.filter(subject_id=row["subject_id"], session=row["session"])
+        assert here[name][0] == row[name]
 
 
 def test_jaw_tuning_of_a_whole_lab(whole):

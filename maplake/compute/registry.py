@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from maplake.compute import jaw, selectivity, shanks, slices, units
+from maplake.compute import foraging, jaw, selectivity, shanks, slices, units
 from maplake.compute.model import Computation
 from maplake.config import Config
 from maplake.errors import ConfigError, NotFoundError, SchemaError
@@ -33,6 +33,7 @@ _BUILT_IN = (
     *shanks.COMPUTATIONS,
     *slices.COMPUTATIONS,
     *jaw.COMPUTATIONS,
+    *foraging.COMPUTATIONS,
 )
 
 

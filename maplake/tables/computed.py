@@ -11,9 +11,11 @@ from maplake.tables.model import (
     REAL,
     REALS,
     SESSION,
+    SESSION_KEY,
     SUBJECT_ID,
     TEXT,
     TO_INSERTION,
+    TO_SESSION,
     Column,
     Ref,
     Store,
@@ -205,6 +207,26 @@ TABLES = (
         key=UNIT_KEY,
         refs=(TO_UNIT,),
         store=Store.INSERTION,
+        kind=KIND,
+    ),
+    Table(
+        "foraging",
+        "session_efficiency",
+        "how foraging sessions with two ports compare with what the best strategy had earned there",
+        (
+            SUBJECT_ID,
+            SESSION,
+            Column(
+                "session_foraging_eff_optimal_random_seed",
+                REAL,
+                "rewards over those of the best strategy with the numbers that the task drew; null "
+                "without a seed or a choice",
+                nullable=True,
+            ),
+        ),
+        key=SESSION_KEY,
+        refs=(TO_SESSION,),
+        store=Store.SESSION,
         kind=KIND,
     ),
 )

@@ -154,6 +154,11 @@ TABLES = (
                 "session_foraging_eff_optimal",
                 "reward rate over what the best strategy earns on average (two ports)",
             ),
+            _ratio(
+                "session_foraging_eff_optimal_random_seed",
+                "rewards over what the best strategy had earned with the numbers that the task "
+                "drew (two ports); from foraging.session_efficiency",
+            ),
             _ratio("session_mean_reward_sum", "mean sum of reward probabilities (two ports)"),
             _ratio(
                 "session_mean_reward_contrast",

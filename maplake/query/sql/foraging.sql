@@ -162,6 +162,7 @@ SELECT
         THEN c.pure_hits / nullif(c.pure_choices, 0)
             / nullif(CASE WHEN c.no_baiting THEN c.best_unbaited ELSE c.best_rate END, 0)
         END AS session_foraging_eff_optimal,
+    e.session_foraging_eff_optimal_random_seed,
     CASE WHEN c.two_ports THEN c.p_sum END AS session_mean_reward_sum,
     CASE WHEN c.two_ports AND c.real_foraging THEN c.p_contrast
         WHEN c.two_ports THEN 100
@@ -169,6 +170,7 @@ SELECT
     r.run_length AS session_mean_run_length
 FROM counts AS c
 JOIN experiment.session AS s USING (subject_id, session)
+LEFT JOIN foraging.session_efficiency AS e USING (subject_id, session)
 JOIN (
     SELECT subject_id, session, count(*) AS trial_num, max(stop_time) AS length
     FROM experiment.session_trial
