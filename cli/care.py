@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=_PANEL)(check)
     app.command(rich_help_panel=_PANEL)(log)
     app.command(rich_help_panel=_PANEL)(catalog)
+    app.command(rich_help_panel=_PANEL)(upgrade)
 
 
 def check(
@@ -175,3 +176,13 @@ def log(
         state.output.line(one.headline)
         for line in one.lines(rows=rows):
             state.output.line(f"    {line}")
+
+
+def upgrade(context: typer.Context) -> None:
+    """Bring a lake that an older maplake wrote up to date, in place."""
+    from maplake.ingest.upgrade import upgrade as upgrade_lake
+
+    state = state_of(context)
+    done = upgrade_lake(state.config)
+    for line in done or ["the lake is up to date"]:
+        state.output.line(line)

@@ -33,6 +33,8 @@ from maplake.tables import Table
 
 #: Version of the folder layout; a lake with a larger one is refused.
 FORMAT_VERSION = 1
+#: Oldest version that is read as it is; what is older must be upgraded first.
+READABLE_SINCE = 1
 
 PART = "part.parquet"
 CATALOG = "lake.duckdb"

@@ -16,7 +16,15 @@ import pyarrow.parquet as pq
 from maplake.config import Config
 from maplake.errors import IntegrityError, LakeReadOnlyError, LakeVersionError
 from maplake.ingest.state import read_manifest
-from maplake.layout import FORMAT_VERSION, LAKE_NAME, PART, Layout, manifest_file, table_file
+from maplake.layout import (
+    FORMAT_VERSION,
+    LAKE_NAME,
+    PART,
+    READABLE_SINCE,
+    Layout,
+    manifest_file,
+    table_file,
+)
 from maplake.query import catalog
 from maplake.tables import Store, Table, get, stored
 from maplake.writers import files, parquet
@@ -48,7 +56,7 @@ def writing(config: Config) -> Iterator[Layout]:
         If the lake cannot be written to.
     """
     layout = Layout(config.lake.root)
-    check_version(layout)
+    check_version(layout, FORMAT_VERSION)
     root = config.lake.root
     if layout.snapshot_mark.exists():
         raise LakeReadOnlyError(
@@ -57,38 +65,56 @@ def writing(config: Config) -> Iterator[Layout]:
             hint="`maplake export-snapshot` makes a lake of its own of it.",
         )
     with write_lock(root, config.lake.lock_timeout_s), files.lake_faults(root):
-        check_version(layout)
+        check_version(layout, FORMAT_VERSION)
         recover(layout)
         _complete(layout)
         yield layout
 
 
-def check_version(layout: Layout) -> None:
-    """Refuse a lake of a newer layout.
+def read_version(layout: Layout) -> int | None:
+    """Return the version of a lake's layout; None where there is no lake yet.
 
     Raises
     ------
-    LakeVersionError
-        If the lake's version is larger than this library's.
     IntegrityError
         If it cannot be read.
     """
     try:
-        version = int(json.loads(layout.format_file.read_bytes())["format_version"])
+        return int(json.loads(layout.format_file.read_bytes())["format_version"])
     except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError) as error:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise IntegrityError(
-            "the lake's version cannot be read", file=layout.format_file, found=str(error)
+            "the lake's version cannot be read",
+            file=layout.format_file,
+            found=str(error),
+            hint=f'Write {{"format_version": {FORMAT_VERSION}}} into it.',
         ) from error
-    if version > FORMAT_VERSION:
-        raise LakeVersionError(
-            "the lake was written by a newer maplake",
-            file=layout.root,
-            found=f"format {version}",
-            expected=f"format {FORMAT_VERSION} or older",
-            hint="Update maplake: pip install --upgrade maplake.",
-        )
+
+
+def check_version(layout: Layout, oldest: int = READABLE_SINCE) -> None:
+    """Refuse a lake of a newer layout, and one of an older layout than ``oldest``.
+
+    Raises
+    ------
+    LakeVersionError
+        If the lake's version is larger than this library's, or too old.
+    IntegrityError
+        If it cannot be read.
+    """
+    version = read_version(layout)
+    if version is None or oldest <= version <= FORMAT_VERSION:
+        return
+    newer = version > FORMAT_VERSION
+    raise LakeVersionError(
+        f"the lake was written by {'a newer' if newer else 'an older'} maplake",
+        file=layout.root,
+        found=f"format {version}",
+        expected=f"format {FORMAT_VERSION}" + (" or older" if newer else ""),
+        hint="Update maplake: pip install --upgrade maplake."
+        if newer
+        else "`maplake upgrade` brings it up to date, in one commit and in place.",
+    )
 
 
 def _complete(layout: Layout) -> None:

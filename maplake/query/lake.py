@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
 from maplake.errors import IntegrityError, LakeNotFoundError, LakeVersionError
-from maplake.layout import FORMAT_VERSION, Layout
+from maplake.layout import FORMAT_VERSION, READABLE_SINCE, Layout
 from maplake.query.activity import Psth, psths
 from maplake.query.aligned import Aligned, frame
 from maplake.query.analysis import Analyses
@@ -370,4 +370,12 @@ def _check_version(root: Path) -> None:
             found=f"format {found}",
             expected=f"format {FORMAT_VERSION} or older",
             hint="Update maplake: pip install --upgrade maplake.",
+        )
+    if found < READABLE_SINCE:
+        raise LakeVersionError(
+            "the lake was written by an older maplake",
+            file=root,
+            found=f"format {found}",
+            expected=f"format {READABLE_SINCE} or newer",
+            hint="`maplake upgrade` brings it up to date, in one step and in place.",
         )
