@@ -48,7 +48,7 @@ def make_lab(folder: Path) -> None:
         sessions=2,
         probes=1,
         trials=12,
-        units=3,
+        units=6,
         recording=simulate.Recording(channels=24),
         sorting=simulate.Sorting(pc_features=False),
     )
@@ -88,8 +88,14 @@ def sorted_again(folder: Path, cli: Cli) -> None:
     computed(folder, cli)
     file = min(folder.rglob("spike_clusters.npy"))
     clusters = np.load(file)
-    clusters[0] = clusters[1] = clusters[clusters != clusters[0]][0]
+    clusters[:2] = np.unique(clusters[clusters != clusters[0]])[:1]
     np.save(file, clusters)
+
+
+def kept(folder: Path, cli: Cli) -> None:
+    """Keep the lake under a name, then sort one probe anew."""
+    sorted_again(folder, cli)
+    _done(cli("snapshot", "paper"))
 
 
 def replaced(folder: Path, cli: Cli) -> None:
@@ -126,5 +132,8 @@ COMMANDS: dict[str, Command] = {
     "rebuild": Command(("rebuild",), computed),
     "load": Command(("load", "lab.person", "people.csv"), all_in),
     "catalog": Command(("catalog",), all_in, tables=False),
+    "snapshot": Command(("snapshot", "paper"), all_in, again=False),
+    "ingest --replace (snapshot)": Command(("ingest", "--replace"), kept),
+    "delete-snapshot": Command(("delete-snapshot", "paper"), kept, again=False),
     "restore": Command(("restore", SUBJECT, "1", "1", "{archived}"), replaced, again=False),
 }
