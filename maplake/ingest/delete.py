@@ -133,7 +133,7 @@ class _Plan:
             self._session(name)
         if not self.found.rows and not self._gone:
             raise NotFoundError(
-                f"the lake has no {target}", hint="lake.sessions() and `maplake status` list them."
+                f"the lake has no {target}", hint="`maplake status` lists what there is."
             )
         self._lake()
         self._count(tables_of(layout.root))

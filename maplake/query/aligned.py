@@ -205,7 +205,7 @@ class Aligned:
                 "there are several clusterings",
                 place=place(keys),
                 found=", ".join(found),
-                hint="Give clustering_method.",
+                hint="Name one of them.",
             )
         return str(found[0])
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from maplake.errors import LakeError, LakeReadOnlyError
 from maplake.layout import Layout
 from maplake.query.conditions import check_align_types, check_conditions
-from maplake.query.own_conditions import check_conflicts
+from maplake.query.own_conditions import Configured, check_conflicts, configured_ones
 from maplake.query.sqltext import literal
 from maplake.query.views import AlignRow, statements
 
@@ -46,14 +46,14 @@ class Settings:
 
     root: str
     signature: str
-    conditions: Mapping[str, str] = field(default_factory=dict)
+    conditions: Mapping[str, Configured] = field(default_factory=dict)
     align_types: Mapping[str, AlignRow] = field(default_factory=dict)
 
 
 def signature(
     root: Path,
     *,
-    conditions: Mapping[str, str] | None = None,
+    conditions: Mapping[str, Configured] | None = None,
     align_types: Mapping[str, AlignRow] | None = None,
 ) -> str:
     """Return a hash that changes whenever the catalog of ``root`` has to be rebuilt."""
@@ -63,7 +63,7 @@ def signature(
 def is_current(
     root: Path,
     *,
-    conditions: Mapping[str, str] | None = None,
+    conditions: Mapping[str, Configured] | None = None,
     align_types: Mapping[str, AlignRow] | None = None,
 ) -> bool:
     """Whether the catalog of ``root`` is there and says what it should."""
@@ -118,7 +118,7 @@ def read_settings(root: Path) -> Settings | None:
 def build(
     root: Path,
     *,
-    conditions: Mapping[str, str] | None = None,
+    conditions: Mapping[str, Configured] | None = None,
     align_types: Mapping[str, AlignRow] | None = None,
 ) -> None:
     """Write ``lake.duckdb`` and ``views.sql`` of the lake at ``root``.
@@ -130,7 +130,8 @@ def build(
     root
         The lake's folder.
     conditions
-        The lab's own trial conditions: SQL predicates over ``psth.trial`` by name.
+        The lab's own trial conditions by name: SQL predicates over ``psth.trial``, or predicate
+        and description.
     align_types
         The lab's own alignments by name: trial event, trial offset, time offset (s), start and
         end of the window (s).
@@ -145,7 +146,7 @@ def build(
         If the lake's folder cannot be written to.
     """
     conditions, align_types = dict(conditions or {}), dict(align_types or {})
-    check_conditions(conditions)
+    check_conditions({n: c.predicate for n, c in configured_ones(conditions).items()})
     check_conflicts(root, conditions)
     check_align_types(align_types)
     made = statements(root, conditions, align_types)

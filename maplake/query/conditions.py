@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from maplake.errors import ConfigError
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     import duckdb
 
 _ALIGN_FIELDS = 5
+
+#: Kinds of expressions that look beyond one row, by DuckDB's names.
+_FOREIGN = {
+    "SUBQUERY": "a query",
+    "WINDOW": "a window function",
+    "STAR": "*",
+    "POSITIONAL_REFERENCE": "a column by number",
+}
 
 
 def check_conditions(conditions: Mapping[str, str]) -> None:
@@ -54,6 +62,13 @@ def _check_condition(con: duckdb.DuckDBPyConnection, name: str, predicate: str) 
             raise ConfigError(str(parsed.get("error_message")), place=place, found=predicate)
         if not _is_one_expression(parsed):
             raise ConfigError("it is more than one expression", place=place, found=predicate)
+        foreign = _foreign_parts(con, parsed["statements"][0]["node"]["select_list"][1])
+        if foreign:
+            raise ConfigError(
+                "it asks for more than the columns of the trial itself",
+                place=place,
+                found=", ".join(foreign),
+            )
         kind = con.sql(f"{query} LIMIT 0").types[1]
     except duckdb.Error as error:
         raise ConfigError(
@@ -83,6 +98,32 @@ def _is_one_expression(parsed: Mapping[str, Any]) -> bool:
         and not node.get("where_clause")
         and not node.get("modifiers")
     )
+
+
+def _foreign_parts(con: duckdb.DuckDBPyConnection, expression: object) -> list[str]:
+    """Return what of a predicate looks beyond the row of a trial, or changes by itself."""
+    rows = con.execute(
+        "SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'"
+    ).fetchall()
+    volatile = {name for (name,) in rows} | {"unnest"}
+    found = set()
+    for node in _nodes(expression):
+        name = str(node.get("function_name", "")).lower()
+        if node.get("class") in _FOREIGN:
+            found.add(_FOREIGN[str(node["class"])])
+        elif name in volatile:
+            found.add(f"{name}()")
+    return sorted(found)
+
+
+def _nodes(value: object) -> Iterator[Mapping[str, Any]]:
+    """Yield every node of a parsed expression."""
+    if isinstance(value, Mapping):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from _nodes(part)
 
 
 def check_align_types(align_types: Mapping[str, Sequence[object]]) -> None:

@@ -47,7 +47,7 @@ def stimulus_window(
         raise NotFoundError(
             "there is no photostimulus of known duration",
             place=f"{place(keys)}, {condition}",
-            hint="Give window=(start, stop).",
+            hint="Give the window.",
         )
     return found[0], found[0] + found[1]
 

@@ -41,7 +41,7 @@ def hemisphere(con: Connection, keys: Mapping[str, Any]) -> str:
         raise QueryError(
             "the probes are in both hemispheres",
             place=place(keys),
-            hint="Name one with insertion_number.",
+            hint="Name one of them.",
         )
     if sides == {"midline"}:
         raise QueryError("the probe is on the midline: ml_location is 0", place=place(keys))

@@ -15,7 +15,7 @@ from maplake.layout import Layout
 if TYPE_CHECKING:
     import polars as pl
 
-_HINT = "lake.conditions.remove(name) takes it out; lake.conditions.list() shows all."
+_HINT = "psth.trial_condition lists all; those that were added lie in .maplake/conditions.json."
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,18 @@ class OwnCondition:
 
     predicate: str
     description: str | None = None
+
+
+#: A condition as settings hold it: a predicate, or the fields of :class:`OwnCondition`.
+Configured = str | Mapping[str, str | None]
+
+
+def configured_ones(conditions: Mapping[str, Configured]) -> dict[str, OwnCondition]:
+    """Return the conditions of lake.toml, by name."""
+    return {
+        name: OwnCondition(value) if isinstance(value, str) else _decode(value)
+        for name, value in conditions.items()
+    }
 
 
 def path(root: Path) -> Path:
@@ -60,13 +72,13 @@ def _decode(value: Mapping[str, object]) -> OwnCondition:
     return OwnCondition(predicate, description)
 
 
-def beside(root: Path, configured: Mapping[str, str]) -> dict[str, OwnCondition]:
+def beside(root: Path, configured: Mapping[str, Configured]) -> dict[str, OwnCondition]:
     """Return a lake's own conditions that lake.toml does not name."""
     taken = {name.lower() for name in configured}
     return {name: c for name, c in read(root).items() if name.lower() not in taken}
 
 
-def check_conflicts(root: Path, configured: Mapping[str, str]) -> None:
+def check_conflicts(root: Path, configured: Mapping[str, Configured]) -> None:
     """Refuse a name that means one thing in lake.toml and another in the lake.
 
     Raises
@@ -74,7 +86,7 @@ def check_conflicts(root: Path, configured: Mapping[str, str]) -> None:
     ConfigError
         Naming the condition.
     """
-    texts = {name.lower(): text for name, text in configured.items()}
+    texts = {name.lower(): c.predicate for name, c in configured_ones(configured).items()}
     for name, condition in read(root).items():
         if texts.get(name.lower(), condition.predicate).strip() != condition.predicate.strip():
             raise ConfigError(

@@ -35,7 +35,9 @@ def raw_name(table: Table) -> str:
 
 
 def statements(
-    root: Path, conditions: Mapping[str, str], align_types: Mapping[str, AlignRow]
+    root: Path,
+    conditions: Mapping[str, own_conditions.Configured],
+    align_types: Mapping[str, AlignRow],
 ) -> list[str]:
     """Return all statements of the catalog of the lake at ``root``, in order.
 
@@ -44,20 +46,20 @@ def statements(
     root
         The lake's folder; its absolute path becomes part of the views.
     conditions
-        The lab's own trial conditions: SQL predicates over ``psth.trial`` by name.
+        The lab's own trial conditions by name: SQL predicates over ``psth.trial``, or predicate
+        and description.
     align_types
         The lab's own alignments by name: event, trial offset, time offset (s), start and end of
         the window (s).
     """
-    own = own_conditions.beside(root, conditions)
+    own = own_conditions.configured_ones(conditions) | own_conditions.beside(root, conditions)
     extra: dict[str, list[Sequence[object]]] = {
         "psth.trial_condition": [
-            *((name, text, None, None) for name, text in conditions.items()),
-            *((name, c.predicate, c.description, None) for name, c in own.items()),
+            (name, c.predicate, c.description, None) for name, c in own.items()
         ],
         "psth.align_type": [(name, *row) for name, row in align_types.items()],
     }
-    predicates = {**conditions, **{name: c.predicate for name, c in own.items()}}
+    predicates = {name: c.predicate for name, c in own.items()}
     tables = tables_of(root)
     return [
         *(f"CREATE SCHEMA IF NOT EXISTS {identifier(s)}" for s in schemas_of(tables)),
