@@ -10,27 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 from maplake.errors import NotFoundError, QueryError
 from maplake.layout import table_file
 from maplake.query.connection import Connection, Stamp, file_stamp
+from maplake.query.partition import TABLES, PartitionViews
 from maplake.query.sqltext import glob_escape, identifier, literal
 from maplake.tables import get
 from maplake.tables.ephys import UNIT_KEY
+from maplake.tables.psth import ALIGN_EVENTS
 
 if TYPE_CHECKING:
     import polars as pl
 
-#: Tables of a session that decide which trials are aligned to what.
-_TRIAL_TABLES = (
-    "experiment.session_trial",
-    "experiment.behavior_trial",
-    "experiment.photostim_event",
-    "experiment.photostim_location",
-    "experiment.trial_event",
-    "experiment.action_event",
-    "experiment.water_port_choice",
-    "ephys.ephys_trial",
-    "ephys.good_trial",
-    "ephys.probe_insertion",
-    "ephys.unit",
-)
 _INSERTION = UNIT_KEY[:3]
 _CACHED = 32
 
@@ -80,6 +68,8 @@ class Aligned:
         self.con = con
         self.root = root
         self._kept: dict[tuple[object, ...], str] = {}
+        self._declared: dict[tuple[object, ...], list[str]] = {}
+        self._views = PartitionViews(root, con)
         self._made = 0
 
     def trials(self, keys: Mapping[str, Any], condition: str, options: Mapping[str, Any]) -> str:
@@ -110,7 +100,6 @@ class Aligned:
         and pattern, a number from 0 that trials of the same conditions share.
         """
         chosen = [options[name] for name in ("event", "occurrence", "start", "stop")]
-        arguments = ", ".join(literal(value) for value in chosen)
         return self._keep(
             "patterns",
             keys,
@@ -120,7 +109,7 @@ class Aligned:
                 "SELECT a.trial, a.spike_trial, a.origin_sample, a.sampling_rate, list_filter("
                 "c.conditions, "
                 f"lambda name: list_contains({literal(self.declared(conditions))}, name)"
-                f") AS conditions FROM psth.aligned_event({arguments}) AS a "
+                f") AS conditions FROM {_alignment(*chosen)} AS a "
                 "JOIN psth.trial_set AS c USING (subject_id, session, trial) "
                 f"WHERE {where(_part(keys))}) WHERE len(conditions) > 0 ORDER BY trial, spike_trial"
             ),
@@ -134,8 +123,12 @@ class Aligned:
         QueryError
             If there is no such condition; the message lists those that exist.
         """
-        names = ", ".join(f"psth.condition_name({literal(name)})" for name in conditions)
-        return [str(name) for name in frame(self.con, f"SELECT [{names}] AS n")["n"][0]]
+        key = (self.con.stamp, *conditions)
+        if key not in self._declared:
+            names = ", ".join(f"psth.condition_name({literal(name)})" for name in conditions)
+            found = frame(self.con, f"SELECT [{names}] AS n")["n"][0]
+            self._declared = {key: [str(name) for name in found]}
+        return self._declared[key]
 
     def units(self, keys: Mapping[str, Any]) -> str:
         """Return the table of the probe's units: clustering_method, unit, unit_quality."""
@@ -151,11 +144,11 @@ class Aligned:
 
     def insertions(self, keys: Mapping[str, Any]) -> list[int]:
         """Return the insertion numbers of a session, or the one that is asked for if it exists."""
-        return frame(
-            self.con,
-            "SELECT insertion_number FROM ephys.probe_insertion "
-            f"WHERE {where(_part(keys))} ORDER BY ALL",
-        )["insertion_number"].to_list()
+        table = get("ephys.probe_insertion")
+        path = self.root / table_file(table, {**keys, _INSERTION[2]: keys[_INSERTION[2]] or 0})
+        folders = path.parents[1].glob(f"{_INSERTION[2]}=*")
+        found = (int(f.name.split("=")[1]) for f in folders if (f / path.name).exists())
+        return sorted(n for n in found if keys[_INSERTION[2]] in (None, n))
 
     def chosen_units(self, keys: Mapping[str, Any], *, all_units: bool) -> pl.DataFrame:
         """Return the keys of a probe's units, or of the one asked for, in order.
@@ -247,13 +240,13 @@ class Aligned:
         """Return the name of the temporary table with a query's result, made anew if outdated."""
         import duckdb
 
-        con = self.con.get()
         name = (what, *_part(keys).values(), *extra, *self._stamps(keys))
         if name not in self._kept:
             self._made += 1
-            table = f"maplake_{what}_{self._made}"
+            table, made = f"maplake_{what}_{self._made}", query()
             try:
-                con.execute(f"CREATE TEMP TABLE {table} AS {query()}")
+                with self._views.of(_part(keys)) as con:
+                    con.execute(f"CREATE TEMP TABLE {table} AS {made}")
             except duckdb.Error as error:
                 raise QueryError(str(error)) from error
             self._kept[name] = table
@@ -261,7 +254,7 @@ class Aligned:
         return self._kept[name]
 
     def _stamps(self, keys: Mapping[str, Any]) -> list[Stamp | None]:
-        files = [self.root / table_file(get(name), keys) for name in _TRIAL_TABLES]
+        files = [self.root / table_file(get(name), keys) for name in TABLES]
         return [self.con.stamp, *(file_stamp(file) for file in files)]
 
     def _forget(self) -> None:
@@ -272,3 +265,11 @@ class Aligned:
 
 def _part(keys: Mapping[str, Any]) -> dict[str, Any]:
     return {name: keys[name] for name in _INSERTION}
+
+
+def _alignment(event: str, occurrence: str, start: float, stop: float) -> str:
+    """Return the table macro of aligned trials; that of trial events is the quicker one."""
+    if event.lower() in ALIGN_EVENTS:
+        return f"psth.event_alignment({literal(event)}, {literal(occurrence)})"
+    arguments = ", ".join(literal(value) for value in (event, occurrence, start, stop))
+    return f"psth.aligned_event({arguments})"

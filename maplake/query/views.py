@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 
-from maplake.layout import Layout, relative_glob
+from maplake.layout import PART, Layout, relative_glob
 from maplake.query import own_conditions
 from maplake.query.known import schemas_of, tables_of
 from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal, sql_type
@@ -114,15 +115,34 @@ def _stored(root: Path, table: Table) -> Iterator[str]:
 
 def scan(root: Path, table: Table) -> str:
     """Return the table function that reads a table's files."""
+    return f"read_parquet({glob_literal(root, relative_glob(table))}{hive_options(table)})"
+
+
+def hive_options(table: Table) -> str:
+    """Return the arguments that make columns of a partitioned table's folders, with their types."""
     types = {c.name: sql_type(c.type) for c in table.columns}
     hive = ", ".join(f"{literal(n)}: {types[n]}" for n in table.partition)
-    options = f", hive_partitioning = true, hive_types = {{{hive}}}" if hive else ""
-    return f"read_parquet({glob_literal(root, relative_glob(table))}{options})"
+    return f", hive_partitioning = true, hive_types = {{{hive}}}" if hive else ""
 
 
 def has_files(root: Path, table: Table) -> bool:
     """Whether a table has any file."""
-    return next(iter(root.glob(relative_glob(table))), None) is not None
+    return _has_file(os.fspath(Layout(root).table_dir(table)), table.partition)
+
+
+def _has_file(folder: str, levels: Sequence[str]) -> bool:
+    """Whether a file lies below folders of these keys: looks no further than to the first one."""
+    if not levels:
+        return os.path.isfile(os.path.join(folder, PART))  # noqa: PTH113, PTH118
+    try:
+        with os.scandir(folder) as entries:
+            return any(
+                _has_file(entry.path, levels[1:])
+                for entry in entries
+                if entry.name.startswith(f"{levels[0]}=")
+            )
+    except OSError:
+        return False
 
 
 def empty_select(columns: Sequence[Column]) -> str:

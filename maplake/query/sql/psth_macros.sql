@@ -146,9 +146,9 @@ SELECT DISTINCT subject_id, session, insertion_number, trial, 0, origin_sample, 
 FROM touched
 WHERE (is_first AND reaches_before) OR (inside AND before_gap);
 
--- Recorded trials with the moment that they are aligned to, whatever their conditions.
-CREATE MACRO psth.aligned_event(event, occurrence, win_start, win_stop) AS TABLE
-SELECT a.*
+-- Trials aligned to a trial event, with their own spikes only.
+CREATE MACRO psth.event_alignment(event, occurrence) AS TABLE
+SELECT *
 FROM (
     SELECT t.subject_id, t.session, t.insertion_number, t.trial, t.trial AS spike_trial,
         CASE
@@ -158,13 +158,18 @@ FROM (
         t.sampling_rate
     FROM psth.recorded_trial AS t
     LEFT JOIN psth.event_time(event, occurrence) AS v USING (subject_id, session, trial)
-    WHERE psth.is_trial_event(event)
-    UNION ALL
-    SELECT s.*
-    FROM psth.session_alignment(event, occurrence, win_start, win_stop) AS s
-    WHERE NOT psth.is_trial_event(event)
-) AS a
-WHERE a.origin_sample IS NOT NULL;
+)
+WHERE origin_sample IS NOT NULL;
+
+-- Recorded trials with the moment that they are aligned to, whatever their conditions.
+CREATE MACRO psth.aligned_event(event, occurrence, win_start, win_stop) AS TABLE
+SELECT e.*
+FROM psth.event_alignment(event, occurrence) AS e
+WHERE psth.is_trial_event(event)
+UNION ALL
+SELECT s.*
+FROM psth.session_alignment(event, occurrence, win_start, win_stop) AS s
+WHERE NOT psth.is_trial_event(event) AND s.origin_sample IS NOT NULL;
 
 -- Those of one condition.
 CREATE MACRO psth.aligned_trial(condition, event, occurrence, win_start, win_stop) AS TABLE
