@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -149,18 +150,23 @@ def status(
 ) -> None:
     """Say what is in the lake, what waits and what failed and why, by session and source."""
     from maplake.ingest.status import status as status_of
+    from maplake.watch.health import health_file, read_health
 
     state = state_of(context, json=json)
     state.settle()
     sources = status_of(state.config)
     computed = counts_of(state.config)
+    health = read_health(health_file(state.config.lake.root))
     if json:
-        state.output.document({**_as_document(sources), "computed": computed})
+        watch = None if health is None else asdict(health)
+        state.output.document({**_as_document(sources), "computed": computed, "watch": watch})
         return
     hidden = set() if everything else {"skipped"}
     _list(state.output, [s for s in sources if s.status not in hidden])
     state.output.line(_summary(sources))
     show_counts(state.output, computed)
+    if health is not None:
+        state.output.line(f"watch: {health}")
 
 
 def _known_kinds(kinds: Sequence[str], known: Sequence[str]) -> list[str]:

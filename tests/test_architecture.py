@@ -26,6 +26,8 @@ MAY = {
     "query": BASE | {"plots"},
     "plots": BASE | {"query"},
     "simulate": {"errors"},
+    "watch": BASE | {"writers", "config", "compute.run", "ingest"},
+    "publication": BASE | {"config", "ingest", "readers.dlc_files"},
     "exports": BASE | {"writers", "query"},
     "compute": BASE
     | {"writers", "query", "config", "executors"}
@@ -33,7 +35,8 @@ MAY = {
         f"ingest.{name}"
         for name in ("cell_type", "lakes", "outdated", "publish", "session", "state")
     },
-    "ingest": BASE | {"readers", "writers", "config", "executors", "query.catalog", "query.ccf", "query.known"},
+    "ingest": BASE
+    | {"readers", "writers", "config", "executors", "query.catalog", "query.ccf", "query.known"},
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from maplake.config import Config
 from maplake.errors import NotFoundError
@@ -15,11 +16,14 @@ from maplake.ingest.plan import Plan, make_plan
 from maplake.ingest.publish import as_they_are, remember, rewrite
 from maplake.ingest.report import Report, report_item
 from maplake.ingest.rounds import How, Progress, take_in
-from maplake.ingest.session import IN, SessionPlan
-from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING
+from maplake.ingest.session import FAILED, IN, PLANNED, Item, SessionPlan
+from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING, Source
 from maplake.ingest.spare import restore_spares
 from maplake.ingest.state import read_all, read_whole
 from maplake.layout import Layout
+
+#: Tells by the name of a session, or of a source that belongs to none, whether it may be taken in.
+Ready = Callable[[str, Sequence[Source]], bool]
 
 #: Everything that ``ingest`` knows, in the order in which it is taken in.
 KINDS = (
@@ -70,6 +74,7 @@ def run(
     scheduler: str | None = None,
     progress: Progress | None = None,
     again: Again = never,
+    ready: Ready | None = None,
 ) -> Report:
     """Take everything new or changed into the lake.
 
@@ -97,6 +102,9 @@ def run(
         Called with a text, the number of sessions done and their total.
     again
         Tells which sources are read again although nothing changed.
+    ready
+        Asked for every session with something to read or with a fault, by its name and these of
+        its sources: whether it may be taken in. The others are left as if they were not there.
 
     Returns
     -------
@@ -124,7 +132,8 @@ def run(
         report.sources += [report_item(item) for item in plan.others]
         report.sources += as_they_are(plan.sessions)
         return report
-    plan = _begin(config, kinds, subject, session, replace=replace, again=again, report=report)
+    select = partial(_select, subject=subject, session=session, ready=ready)
+    plan = _begin(config, kinds, select, replace=replace, again=again, report=report)
     idle = [one for one in plan.sessions if not one.todo]
 
     def replan(names: set[str]) -> list[SessionPlan]:
@@ -145,8 +154,7 @@ def run(
 def _begin(
     config: Config,
     kinds: Sequence[str],
-    subject: int | str | None,
-    session: int | None,
+    select: Callable[[Plan], None],
     *,
     replace: bool,
     again: Again,
@@ -157,7 +165,7 @@ def _begin(
         if not kinds or kind in kinds:
             report.sources += load(config)
     plan = _plan(config, kinds, replace=replace, again=again)
-    _select(plan, subject, session)
+    select(plan)
     report.sources += [report_item(item) for item in plan.others]
     report.sources += as_they_are(one for one in plan.sessions if not one.todo)
     return plan
@@ -182,7 +190,8 @@ def prepare(
     """
     _check(config, kinds)
     report = Report()
-    plan = _begin(config, kinds, subject, session, replace=replace, again=never, report=report)
+    select = partial(_select, subject=subject, session=session)
+    plan = _begin(config, kinds, select, replace=replace, again=never, report=report)
     return [one for one in plan.sessions if one.todo], report
 
 
@@ -213,13 +222,23 @@ def _check(config: Config, kinds: Sequence[str]) -> None:
         config.require_paths(name)
 
 
-def _select(plan: Plan, subject: int | str | None, session: int | None) -> None:
+def _select(
+    plan: Plan, subject: int | str | None, session: int | None, ready: Ready | None = None
+) -> None:
     if subject is not None:
         plan.sessions = [s for s in plan.sessions if str(subject) in (str(s.subject_id), s.h2o)]
         plan.others = [i for i in plan.others if i.source.h2o == subject]
     if session is not None:
         plan.sessions = [s for s in plan.sessions if s.session == session]
         plan.others = []
+    if ready is not None:
+        plan.sessions = [s for s in plan.sessions if _may(ready, s.name, s.items)]
+        plan.others = [i for i in plan.others if _may(ready, " ".join(i.source.key), [i])]
+
+
+def _may(ready: Ready, name: str, items: Sequence[Item]) -> bool:
+    sources = [item.source for item in items if item.status in (PLANNED, FAILED)]
+    return not sources or ready(name, sources)
 
 
 def rebuild(

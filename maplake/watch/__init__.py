@@ -1,0 +1,1 @@
+"""Watching the raw folders: take in, compute and report whatever has arrived whole."""
