@@ -42,6 +42,14 @@ def lake_faults(root: Path, *, decided: bool = False) -> Iterator[None]:
         raise
     except OSError as error:
         place = None if error.filename is None else str(error.filename)
+        hint = _DECIDED if decided else _BEFORE
+        if WINDOWS and error.errno == errno.EACCES and Path(place or "").exists():
+            raise LakeReadOnlyError(
+                "a file of the lake is held open by another program, or may not be changed",
+                file=root,
+                place=place,
+                hint=f"{hint}closing it there.",
+            ) from error
         if error.errno in _READ_ONLY:
             raise LakeReadOnlyError(
                 "the lake cannot be written to",
@@ -64,8 +72,7 @@ def lake_faults(root: Path, *, decided: bool = False) -> Iterator[None]:
             file=root,
             place=place,
             found=error.strerror or str(error),
-            hint=(_DECIDED if decided else _BEFORE)
-            + ("making room." if full else "mending the cause."),
+            hint=hint + ("making room." if full else "mending the cause."),
         ) from error
 
 
