@@ -5,6 +5,11 @@
 Writes a simulated lake (one session; by default 2 probes x 300 units x 3.5 million spikes, 400
 trials) unless the folder has it already, and prints a table. All times are of one run, with one
 connection on two threads, so that their ratios hold on a slow or busy machine, too.
+
+    python benchmarks/bench_query.py --sessions 100 --spikes 175000
+
+asks a lake of many sessions instead: all of them, one of them, and, for comparison, a lake that
+has that one session only. Time per spike should not grow, nor that of the one session.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 from lakefiles import METHOD, Probe, Session, finish, write_lab, write_session, write_table
 
 import maplake
+from maplake.tables import get
 
 TRIALS = 400
 UNITS = 300
@@ -34,8 +40,15 @@ ONE = f"{WHERE} AND insertion_number = 1 AND unit = 17"
 HIT = "'good_noearlylick_hit'"
 
 
-def simulate(root: Path, spikes: int) -> None:
+def simulate(root: Path, spikes: int, sessions: int = 1) -> None:
     rng = np.random.default_rng(1)
+    for session in range(1, sessions + 1):
+        simulate_session(root, rng, session, spikes)
+    write_lab(root, [101])
+    finish(root)
+
+
+def simulate_session(root: Path, rng, session_number: int, spikes: int) -> None:
     number = np.arange(1, TRIALS + 1)
     start = np.concatenate([[0], np.cumsum(rng.uniform(7, 9, TRIALS - 1))])
     columns = {
@@ -52,12 +65,12 @@ def simulate(root: Path, spikes: int) -> None:
     }
     chosen = rng.choice(number, TRIALS // 4, replace=False)
     sites = ["left alm", "right alm", "both alm"]
-    session = Session(101, 1, columns, {int(t): str(rng.choice(sites)) for t in chosen})
+    session = Session(
+        101, session_number, columns, {int(t): str(rng.choice(sites)) for t in chosen}
+    )
     write_session(root, session)
     for insertion in (1, 2):
         write_probe(root, rng, session, insertion, spikes)
-    write_lab(root, [101])
-    finish(root)
 
 
 def write_probe(root: Path, rng, session: Session, insertion: int, spikes: int) -> None:
@@ -140,6 +153,11 @@ def questions(lake):
     yield "psth.raster, one unit", ask(f"FROM psth.raster({HIT}) {ONE}")
     yield "ephys.trial_spikes, one unit", ask(f"FROM ephys.trial_spikes {ONE}")
     yield "lake.raster, one unit", lambda: lake.raster(101, 1, 1, 17)
+    names = [row[0] for row in get("psth.trial_condition").rows if row[3] is None]
+    yield (
+        "lake.psth, all units x 17 conditions",
+        lambda: lake.psth(101, 1, condition=names),
+    )
     yield "lake.psth, one unit", lambda: lake.psth(101, 1, 1, 17)
 
 
@@ -152,23 +170,54 @@ def run(root: Path) -> dict[str, dict[str, float]]:
     return found
 
 
+def many(root: Path, spikes: int, sessions: int) -> dict[str, dict[str, float]]:
+    """Ask a lake of many sessions, and one of a single session of the same size."""
+    for folder, count in ((root / "one", 1), (root / "many", sessions)):
+        if not (folder / "lake.duckdb").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            simulate(folder, spikes, count)
+    found = {}
+    for folder, where, count in (("one", WHERE, 1), ("many", WHERE, 1), ("many", "", sessions)):
+        name = f"lake of {sessions if folder == 'many' else 1}, {'one' if where else 'all'}"
+        with maplake.open(root / folder) as lake, lake.connect() as con:
+            con.execute("SET threads = 2")
+            for what, query in {
+                "scan": "SELECT max(unit), max(trial), max(spike_sample) FROM ephys.spike_file",
+                "unit_psth": "SELECT sum(trial_count), sum(unit_psth[75]) FROM psth.unit_psth",
+                "unit_stat": "SELECT sum(firing_rate) FROM ephys.unit_stat",
+            }.items():
+                work = lambda text=f"{query} {where}": con.sql(text).to_arrow_table()  # noqa: E731
+                times = timed(work, 3)
+                times["ns_per_spike"] = times["min_ms"] * 1e6 / (2 * spikes * count)
+                found[f"{name}: {what}"] = times
+            text = f"EXPLAIN (ANALYZE, FORMAT json) FROM psth.unit_psth {where}"
+            plan = json.loads(con.execute(text).fetchall()[0][1])
+            found[f"{name}: unit_psth"]["rows_scanned"] = plan["query"]["total_rows_scanned"]
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--spikes", type=int, default=3_500_000, help="spikes of each probe")
+    parser.add_argument("--sessions", type=int, default=1, help="ask a lake of so many, too")
     parser.add_argument("--folder", type=Path, help="keep the lake here; default: temporary")
     parser.add_argument("--json", type=Path, help="write the times to this file, too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = options.folder or Path(temporary) / "lake"
-        if not (root / "lake.duckdb").exists():
-            root.mkdir(parents=True, exist_ok=True)
-            simulate(root, options.spikes)
-        found = run(root)
-    print(f"{'':48s}{'min':>9s}{'median':>9s}{'max':>9s}  of the scan")
+        if options.sessions > 1:
+            found = many(root, options.spikes, options.sessions)
+        else:
+            if not (root / "lake.duckdb").exists():
+                root.mkdir(parents=True, exist_ok=True)
+                simulate(root, options.spikes)
+            found = run(root)
+    print(f"{'':48s}{'min':>9s}{'median':>9s}{'max':>9s}")
     for name, t in found.items():
+        last = f"{t['ratio']:8.1f} x of the scan" if "ratio" in t else (
+            f"{t['ns_per_spike']:8.1f} ns per spike {t.get('rows_scanned', '')}")  # fmt: skip
         print(
-            f"{name:48s}{t['min_ms']:6.1f} ms{t['median_ms']:6.1f} ms{t['max_ms']:6.1f} ms"
-            f"{t['ratio']:8.1f} x"
+            f"{name:48s}{t['min_ms']:6.1f} ms{t['median_ms']:6.1f} ms{t['max_ms']:6.1f} ms {last}"
         )
     if options.json:
         options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
