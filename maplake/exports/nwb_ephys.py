@@ -69,8 +69,12 @@ GROUP BY ALL ORDER BY s.insertion_number, s.electrode
 """
 
 _UNITS = f"""
-SELECT u.*, w.waveform, coalesce(c.cell_type, u.cell_type) AS type
+SELECT u.*, w.waveform, coalesce(c.cell_type, u.cell_type) AS type, coalesce(s.n, 0) AS spikes
 FROM ephys.unit AS u
+LEFT JOIN (
+    SELECT {", ".join(UNIT_KEY)}, count(*) AS n FROM ephys.spike_file
+    WHERE {{inner}} GROUP BY ALL
+) AS s {_USING}
 LEFT JOIN ephys.unit_cell_type AS c {_USING}
 LEFT JOIN ephys.unit_waveform AS w {_USING}
 WHERE {{key}} ORDER BY u.insertion_number, u.clustering_method, u.unit
@@ -145,10 +149,10 @@ def _structure(region: str | None) -> str:
 
 def add_units(file: NWBFile, lake: Lake, key: Key, clock: Clock, rows: Rows) -> bool:
     """Add all units with their spikes; whether there are any."""
-    units = ask(lake, _UNITS.format(key=place(key, "u")))
+    units = ask(lake, _UNITS.format(key=place(key, "u"), inner=place(key)))
     if not len(units):
         return False
-    ends = np.cumsum(units["spike_count"].to_numpy().astype(np.int64))
+    ends = np.cumsum(units["spikes"].to_numpy().astype(np.int64))
     spikes = _Spikes(lake, key, units, clock)
     shape = (int(ends[-1]),)
     spans = [clock.probes[number].span for number in units["insertion_number"]]
