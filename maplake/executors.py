@@ -34,6 +34,8 @@ R = TypeVar("R")
 
 #: How many workers may die over a task before it is given up.
 TRIES = 3
+#: How long (s) an idle process may take to end.
+_LEAVE_S = 5.0
 
 
 class Executor(Protocol):
@@ -137,7 +139,7 @@ class Processes:
             self._is_closed = True
             workers = list(self._all)
         for worker in workers:
-            worker.end()
+            worker.end(at_once=kind is not None)
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def run(
@@ -186,7 +188,7 @@ class Processes:
         return worker
 
     def _bury(self, worker: _Worker) -> None:
-        worker.end()
+        worker.end(at_once=True)
         with self._guard:
             self._all.remove(worker)
             if self._is_closed:
@@ -215,11 +217,14 @@ class _Worker:
         is_well, found = self._pipe.recv()
         return is_well, found
 
-    def end(self) -> None:
-        """End the process, whatever it is at."""
+    def end(self, *, at_once: bool) -> None:
+        """End the process: whatever it is at, or once it has nothing to do."""
+        if at_once:
+            self._process.kill()
+        self._pipe.close()
+        self._process.join(_LEAVE_S)
         self._process.kill()
         self._process.join()
-        self._pipe.close()
 
 
 def _serve(pipe: Connection) -> None:
