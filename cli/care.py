@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import rebuild, snapshot
+from . import compact, rebuild, snapshot
 from .output import Output
 from .state import JsonOption, state_of
 
@@ -20,7 +20,8 @@ _PROBLEMS = 7
 
 #: What goes before what when several things are to be repaired.
 _ORDER = (
-    *("maplake rebuild --spare", "maplake rebuild", "maplake check", "maplake catalog"),
+    *("maplake rebuild --spare", "maplake rebuild", "maplake check", "maplake compact"),
+    "maplake catalog",
     "maplake compute",
 )
 
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
     rebuild.register(app)
     snapshot.register(app)
+    compact.register(app)
     app.command(rich_help_panel=_PANEL)(check)
     app.command(rich_help_panel=_PANEL)(log)
     app.command(rich_help_panel=_PANEL)(catalog)

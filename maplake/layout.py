@@ -16,6 +16,7 @@
         spare/                 second copies of tables that cannot be made again from raw files
         snapshots/<name>/      manifests and states as they were, see maplake.ingest.snapshot
         kept/                  files that snapshots need and that the lake has replaced, by SHA-256
+        compact/, compact.json small tables merged by animal, for the views
         journal/, staging/     commits under way
         log/                   commits done
         lock, lock.json
@@ -124,6 +125,11 @@ class Layout:
         return self.meta / "kept"
 
     @property
+    def compact_list(self) -> Path:
+        """Which tables are kept merged by animal, too."""
+        return self.meta / "compact.json"
+
+    @property
     def snapshot_mark(self) -> Path:
         """Says of a folder that it is an opened snapshot, which nobody writes to."""
         return self.meta / "is_snapshot"
@@ -186,6 +192,20 @@ def archived_store(partition: Mapping[str, object], archive: str) -> PurePosixPa
     """Return the path, below the lake's root, of the Zarr group of an archived clustering."""
     levels = [f"{n}={partition[n]}" for n in ("subject_id", "session", "insertion_number")]
     return PurePosixPath("arrays", "ephys", *levels, "archive", f"{safe_name(archive)}.zarr")
+
+
+COMPACT = ".maplake/compact/"
+
+
+def compact_file(table: Table, subject_id: str) -> PurePosixPath:
+    """Return the path, below the lake's root, of an animal's rows of a table in one file."""
+    folder = PurePosixPath(COMPACT, "tables", table.schema, table.name)
+    return folder / f"subject_id={subject_id}" / PART
+
+
+def compact_glob(table: Table) -> str:
+    """Return the glob of a table's merged files below the lake's root."""
+    return str(compact_file(table, "*"))
 
 
 def spare_file(path: str | PurePosixPath) -> PurePosixPath:

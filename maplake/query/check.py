@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from maplake.errors import IntegrityError
 from maplake.layout import relative_glob
 from maplake.query.check_catalog import check_catalog
+from maplake.query.check_compact import check_compact
 from maplake.query.check_files import Progress, check_files
 from maplake.query.check_snapshots import check_snapshots
 from maplake.query.connection import connect
@@ -72,6 +73,7 @@ def check(lake_root: Path, deep: bool = False, progress: Progress | None = None)
                 progress(table.full_name, done, len(tables))
             if has_files(root, table):
                 problems += _table(con, root, table)
+                problems += check_compact(con, root, table, deep=deep)
     return problems
 
 

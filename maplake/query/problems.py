@@ -32,8 +32,8 @@ class Problem:
     kind
         ``unreadable``, ``schema``, ``null``, ``key``, ``unique``, ``values``, ``reference``,
         ``missing``, ``extra``, ``bytes``, ``rows``, ``checksum``; ``record`` for maplake's own
-        records, ``spare`` for second copies, ``snapshot``, ``catalog``, and ``stale`` for computed
-        rows.
+        records, ``spare`` for second copies, ``snapshot``, ``catalog``, ``compact`` for merged
+        files, and ``stale`` for computed rows.
     message
         What is wrong, with an example.
     rows

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 
-from maplake.layout import PART, Layout, relative_glob
+from maplake.layout import PART, Layout, compact_glob, relative_glob
 from maplake.query import own_conditions
 from maplake.query.known import schemas_of, tables_of
 from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal, sql_type
@@ -114,7 +115,11 @@ def _stored(root: Path, table: Table) -> Iterator[str]:
 
 
 def scan(root: Path, table: Table) -> str:
-    """Return the table function that reads a table's files."""
+    """Return the table function that reads a table's files, or where it has them, merged ones."""
+    if is_compact(root, table):
+        kind = sql_type(table.column("subject_id").type)
+        options = f"hive_partitioning = true, hive_types = {{'subject_id': {kind}}}"
+        return f"read_parquet({glob_literal(root, compact_glob(table))}, {options})"
     return f"read_parquet({glob_literal(root, relative_glob(table))}{hive_options(table)})"
 
 
@@ -123,6 +128,15 @@ def hive_options(table: Table) -> str:
     types = {c.name: sql_type(c.type) for c in table.columns}
     hive = ", ".join(f"{literal(n)}: {types[n]}" for n in table.partition)
     return f", hive_partitioning = true, hive_types = {{{hive}}}" if hive else ""
+
+
+def is_compact(root: Path, table: Table) -> bool:
+    """Whether a table is kept merged by animal, too."""
+    try:
+        names = json.loads(Layout(root).compact_list.read_bytes())["tables"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return table.full_name in names
 
 
 def has_files(root: Path, table: Table) -> bool:

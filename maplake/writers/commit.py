@@ -25,10 +25,10 @@ import pyarrow.parquet as pq
 
 import maplake
 from maplake.errors import LakeLockedError, LakeReadOnlyError
-from maplake.layout import SPARED_RECORDS, Layout, spare_file, table_file
+from maplake.layout import COMPACT, SPARED_RECORDS, Layout, spare_file, table_file
 from maplake.seal import sealed
 from maplake.tables import TABLES, Table
-from maplake.writers import files, keep, parquet
+from maplake.writers import compact, files, keep, parquet
 from maplake.writers.lock import living_runs, write_lock
 
 
@@ -167,6 +167,10 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
     parts = list(parts)
     for part in parts:
         part.deletes += keep.spares(layout, part)
+    with files.lake_faults(layout.root):
+        merged = compact.follow(layout, parts)
+    if merged is not None:
+        parts.append(merged)
     record = {
         "parts": [
             {"name": p.name, "writes": _order(p.writes), "deletes": p.deletes} for p in parts
@@ -203,6 +207,7 @@ def _order(writes: list[str]) -> list[str]:
     rank = {f"tables/{t.schema}/{t.name}/": -place for place, t in enumerate(TABLES.values())}
 
     def key(target: str) -> tuple[int, str]:
+        target = target.removeprefix(COMPACT)
         if not target.startswith("tables/"):
             return (-len(rank) - 1, target)
         folder = "/".join(target.split("/")[:3]) + "/"

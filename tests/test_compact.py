@@ -1,0 +1,168 @@
+"""Merged files: the views see the same rows in fewer files, whatever is committed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+import duckdb
+import polars as pl
+import pytest
+from computelabs import copy_lab, make_lab
+from labs import content, ingest, sql
+from typer.testing import CliRunner
+
+from maplake.compute.run import run as compute
+from maplake.config import load
+from maplake.ingest import compact as module
+from maplake.ingest import pipeline
+from maplake.ingest.compact import compact, undo
+from maplake.ingest.delete import Target, delete, undelete
+from maplake.ingest.rebuild import rebuild_session
+from maplake.layout import Layout
+from maplake.query.check import check
+from maplake.query.views import is_compact
+from maplake.tables import stored
+
+PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    lab = make_lab(tmp_path_factory.mktemp("compact") / "lab", sessions=2)
+    ingest(lab)
+    compute(load(lab.config))
+    return lab
+
+
+@pytest.fixture
+def lab(original, tmp_path):
+    return copy_lab(original, tmp_path / "lab")
+
+
+@pytest.fixture
+def config(lab):
+    return load(lab.config)
+
+
+@pytest.fixture
+def root(config):
+    return config.lake.root
+
+
+def merged(root):
+    folder = root / ".maplake" / "compact"
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("part.parquet")}
+
+
+def everything(root):
+    """Every row of every stored table as its view gives it, sorted."""
+    with duckdb.connect(str(root / "lake.duckdb"), read_only=True) as con:
+        return {
+            t.full_name: con.sql(f"FROM {t.full_name} ORDER BY ALL").fetchall() for t in stored()
+        }
+
+
+def sound(config):
+    """Merged files are what merging anew would make, and hold what the tables hold."""
+    root = config.lake.root
+    before = merged(root)
+    assert check(root, deep=True) == []
+    assert all(one.written == 0 for one in compact(config))
+    assert merged(root) == before
+
+
+def test_views_see_the_same_rows_in_fewer_files(lab, config, root):
+    before, rows = content(root), everything(root)
+    planned = compact(config, dry_run=True)
+    assert not merged(root)
+    done = compact(config)
+    assert [(d.table, d.files, d.merged) for d in done] == [
+        (d.table, d.files, d.merged) for d in planned
+    ]
+    assert len(done) > 20
+    assert sum(d.merged for d in done) < sum(d.files for d in done) / 2
+    assert everything(root) == rows
+    assert content(root) == before  # plain readers of tables/ find what they found
+    units = pl.read_parquet(str(root / "tables/ephys/unit/**/part.parquet"))
+    assert units.height == len(rows["ephys.unit"])
+    plan = str(sql(root, "EXPLAIN SELECT * FROM ephys.unit").rows())
+    assert "PARQUET" in plan.upper()
+    sound(config)
+    assert undo(config) > 0
+    assert not merged(root)
+    assert everything(root) == rows
+    assert check(root, deep=True) == []
+    assert undo(config) == 0
+
+
+def test_every_commit_takes_the_merged_files_along(lab, config, root):
+    compact(config)
+    subject = lab.sessions[0].subject_id
+    whole, rows = merged(root), everything(root)
+    delete(config, Target(subject, 1))
+    assert {row[1] for row in everything(root)["experiment.session"]} == {2}
+    sound(config)
+    delete(config, Target(subject, 2, 1))
+    sound(config)
+    undelete(config, Target(subject, 1))
+    undelete(config, Target(subject, 2, 1))
+    pipeline.run(config)
+    compute(config)
+    sound(config)
+    assert everything(root) == rows
+    assert merged(root) == whole  # whatever the order of sessions, the same bytes
+    rebuild_session(config, subject, 1)
+    assert merged(root) == whole
+
+
+def test_a_session_that_comes_first_or_last_makes_the_same_bytes(lab, config, root):
+    subject = lab.sessions[0].subject_id
+    delete(config, Target(subject, 1))
+    compact(config)
+    undelete(config, Target(subject, 1))
+    pipeline.run(config)
+    compute(config)
+    step_by_step = merged(root)
+    undo(config)
+    compact(config)
+    assert {p: step_by_step[p] for p in merged(root) if p in step_by_step} == {
+        p: data for p, data in merged(root).items() if p in step_by_step
+    }
+
+
+def test_a_damaged_merged_file_is_found_and_mended(lab, config, root):
+    compact(config)
+    whole = merged(root)
+    files = sorted((root / ".maplake/compact").rglob("part.parquet"))
+    for file, keep in zip(files[:2], (100, 0), strict=True):
+        file.write_bytes(file.read_bytes()[:keep])
+    found = [p for p in check(root, deep=True) if p.kind == "compact"]
+    assert {p.repair for p in found} == {"maplake compact"}
+    assert compact(config)
+    assert merged(root) == whole
+    files[0].write_bytes(b"")
+    rebuild_session(config, lab.sessions[0].h2o, 1)  # a commit mends what it comes upon
+    compute(config)
+    compact(config)
+    assert merged(root) == whole
+
+
+def test_large_tables_stay_as_they_are(config, root, monkeypatch):
+    monkeypatch.setattr(module, "SMALL", 1)
+    assert compact(config) == []
+    assert not any(is_compact(root, table) for table in stored())
+
+
+def test_the_command(lab, root):
+    app = import_module(f"{PACKAGE}.main").app
+
+    def cli(*words):
+        done = CliRunner().invoke(app, ["--config", str(lab.config), *words])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert "ephys.unit" in cli("compact", "--dry-run")
+    assert not Layout(root).compact_list.exists()
+    assert "merged into" in cli("compact")
+    assert "merged files were removed" in cli("compact", "--undo")
