@@ -65,7 +65,7 @@ pattern_count AS (
                 (t.go_sample - s.spike_sample) / t.sampling_rate,
                 psth.negated_edges(-3, 3, 0.04)),
             149
-        )::DOUBLE[] AS counts
+        )::INTEGER[] AS counts
     FROM ephys.spike_file AS s
     JOIN pattern_trial AS t USING (subject_id, session, insertion_number, trial)
     GROUP BY s.subject_id, s.session, s.insertion_number, s.clustering_method, s.unit, t.pattern
