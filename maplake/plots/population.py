@@ -48,12 +48,16 @@ def by_side(lake: Lake, key: Key, condition: str) -> tuple[Psth, Psth]:
     condition
         Name of a condition with ``{}`` in place of the instructed side.
     """
-    method = method_of(lake, key)
-    contra, ipsi = (
-        lake.psth(*key.probe, condition=condition.format(side), clustering_method=method)
-        for _, side, _ in sides(lake, key)
-    )
-    return contra, ipsi
+    return by_sides(lake, key, [condition])[condition]
+
+
+def by_sides(lake: Lake, key: Key, conditions: list[str]) -> dict[str, tuple[Psth, Psth]]:
+    """Return :func:`by_side` of several conditions, their spikes read once."""
+    words = [side for _, side, _ in sides(lake, key)]
+    names = [condition.format(side) for condition in conditions for side in words]
+    found = lake.psth(*key.probe, condition=names, clustering_method=method_of(lake, key))
+    contra, ipsi = words
+    return {name: (found[name.format(contra)], found[name.format(ipsi)]) for name in conditions}
 
 
 def places_in(result: Psth, units: pl.DataFrame) -> npt.NDArray[np.intp]:
@@ -222,11 +226,13 @@ def _stimulated(lake: Lake, key: Key, names: list[str], ax: Any) -> None:
     known = set(
         rows(lake, "SELECT lower(trial_condition_name) FROM psth.trial_condition").to_series()
     )
+    declared = [text for text in conditions.values() if text.format("left") in known]
+    found = by_sides(lake, key, declared)
     for one, (name, condition) in zip(ax, conditions.items(), strict=True):
-        if condition.format("left") not in known:
+        if condition not in found:
             missing(one, f"there is no trial condition {condition}", name)
             continue
-        contra, ipsi = by_side(lake, key, condition)
+        contra, ipsi = found[condition]
         title = f"{name}, {len(contra.units)} units"
         attempt(one, average, contra, ipsi, title=title, otherwise=title)
         if one.axison:

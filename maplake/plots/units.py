@@ -139,7 +139,6 @@ def _both(panel: Panel, place: int, upper: Any, lower: Any, epochs: bool = True)
         shown = panel.epochs if epochs and panel.epochs else {"": 0.0}
         epoch_lines(upper, shown, names=True)
         epoch_lines(lower, shown)
-        upper.tick_params(labelbottom=False)
 
 
 def _drawable(lake: Lake, key: Key, data: UnitData | None, kind: str) -> UnitData:
@@ -193,6 +192,20 @@ def unit_psth(lake: Lake, key: Key, data: UnitData | None = None) -> Any:
     return made
 
 
+def _few_ticks(panel: Panel, top: float, upper: Any, lower: Any) -> None:
+    """Put few, round ticks: each costs as much as a hundred spikes."""
+    first, last = panel.window
+    step = 2.0 if last - first < 8 else 5.0
+    ticks = np.arange(np.ceil(first / step), last / step + 0.01) * step + 0.0  # no -0
+    lower.set_xticks(ticks, [f"{tick:g}".replace("-", "−") for tick in ticks])
+    upper.set_xticks(ticks, [""] * len(ticks))
+    total = sum(len(group.trial) for group in panel.groups)
+    upper.set_yticks([0, total - 1], ["1", str(total)])
+    size = 10 ** np.floor(np.log10(top))
+    high = float(max(size * factor for factor in (1, 2, 5) if size * factor <= top))
+    lower.set_yticks([0, high], ["0", f"{high:g}"])
+
+
 def _level(data: UnitData, place: int, axes: Any) -> None:
     """Give the PSTHs of a unit the same limits, and labels to the first column."""
     top = top_rate(place, data.panels)
@@ -200,6 +213,7 @@ def _level(data: UnitData, place: int, axes: Any) -> None:
         if not lower.axison:
             continue
         lower.set_ylim(0, top)
+        _few_ticks(data.panels[column], top, upper, lower)
         if column and axes[1, 0].axison:
             lower.tick_params(labelleft=False)
         elif lower.axison:
@@ -228,9 +242,9 @@ def unit_psth_foraging(lake: Lake, key: Key, data: UnitData | None = None) -> An
     for panel, upper, lower in zip(data.panels, *axes, strict=True):
         _both(panel, place, upper, lower, epochs=False)
         lower.set_xlabel(f"from {panel.event} (s)")
-    for upper in axes[0, 1:]:
-        upper.set_yticklabels([])
     _level(data, place, axes)
+    for upper in axes[0, 1:]:
+        upper.tick_params(labelleft=False)
     drawn = [lower for lower in axes[1] if lower.axison]
     if drawn:
         handles = drawn[0].lines[: len(data.panels[0].groups)]
