@@ -67,20 +67,19 @@ def first_only(folder: Path, cli: Cli) -> None:
     later += list((folder / "behavior").rglob("*_20210302_*.mat"))
     for path in later:
         shutil.move(path, folder / f"kept_{path.name}")
-    _done(cli("ingest"))
+    _done(cli("ingest", "--no-compute"))
     for path in later:
         shutil.move(folder / f"kept_{path.name}", path)
 
 
 def all_in(_folder: Path, cli: Cli) -> None:
     """Take in everything."""
-    _done(cli("ingest"))
+    _done(cli("ingest", "--no-compute"))
 
 
 def computed(_folder: Path, cli: Cli) -> None:
     """Take in and compute everything."""
     _done(cli("ingest"))
-    _done(cli("compute"))
 
 
 def sorted_again(folder: Path, cli: Cli) -> None:

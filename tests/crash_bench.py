@@ -1,0 +1,452 @@
+"""One case of the crash harness: a lake, a command, a fault, and what must be true after it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib
+import json
+import os
+import pkgutil
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+if not find_spec("maplake"):  # run from a checkout that is not installed
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import crash_commands
+import power
+from crash_commands import Command
+from faults import Op, Run, watch
+
+State = dict[str, str]
+CLI = "maplake_cli" if find_spec("maplake_cli") else "cli"
+
+#: What is done at a call, by the name of the fault; and at which kinds of calls.
+FAULTS: dict[str, tuple[str | int, tuple[str, ...]]] = {
+    "kill": ("kill", ()),
+    "torn write": ("torn", ("write",)),
+    "ENOSPC": (errno.ENOSPC, ("write", "open", "sync", "rename", "mkdir", "truncate")),
+    "EIO on write": (errno.EIO, ("write",)),
+    "EIO on fsync": (errno.EIO, ("sync",)),
+    "EROFS from there on": (
+        errno.EROFS,
+        ("write", "open", "rename", "mkdir", "remove", "truncate", "link"),
+    ),
+}
+POWER = "power cut"
+_LASTING = {"EROFS from there on"}
+_SHEETS = {"animals", "insertion_locations"}
+_MAY_EXIT = {0, 5}
+
+
+def warm_up() -> None:
+    """Import everything, so that forks need not."""
+    for name in ("maplake", CLI):
+        package = importlib.import_module(name)
+        for found in pkgutil.walk_packages(package.__path__, f"{name}."):
+            if not found.name.endswith("__main__"):
+                with suppress(ImportError):  # of an optional library
+                    importlib.import_module(found.name)
+    for name in ("duckdb", "polars", "pyarrow.parquet", "pyarrow.dataset", "scipy.io", "zarr"):
+        importlib.import_module(name)
+
+
+def forked(work: Callable[[], Any]) -> Any:
+    """Return what ``work`` returns in a fork of this process (JSON); what it raises is raised."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    with tempfile.TemporaryFile() as answer, Path(os.devnull).open("wb") as nowhere:
+        child = os.fork()
+        if not child:
+            os.dup2(nowhere.fileno(), 1)
+            try:
+                found = {"value": work()}
+            except BaseException as error:
+                found = {"error": f"{type(error).__name__}: {error}"}
+            answer.write(json.dumps(found).encode())
+            answer.flush()
+            os._exit(0)
+        os.waitpid(child, 0)
+        answer.seek(0)
+        found = json.loads(answer.read() or b'{"error": "the checking process died"}')
+    if "error" in found:
+        raise AssertionError(found["error"])
+    return found["value"]
+
+
+def maplake(folder: Path, *arguments: str) -> int:
+    """Run the command line in this process, which is a fork; return the exit code."""
+    main = importlib.import_module(f"{CLI}.main").main
+    os.chdir(folder)
+    sys.argv = ["maplake", "--quiet", "--debug", "--config", str(folder / "lake.toml"), *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+# --------------------------------------------------------------------------- what a lake holds
+
+
+def state_of(root: Path) -> State:
+    """Return a hash of everything that a lake holds and remembers, by path; times left out."""
+    found = {}
+    for top in ("tables", "arrays", ".maplake/state", ".maplake/manifest"):
+        for path in (root / top).rglob("*"):
+            if path.is_file():
+                found[path.relative_to(root).as_posix()] = _hash(path)
+    for path in (root / ".maplake" / "snapshots").rglob("*"):
+        found[path.relative_to(root).as_posix()] = "snapshot"
+    for name in ("tables.json", "sessions.json", "conditions.json", "format.json"):
+        path = root / ".maplake" / name
+        if path.exists():
+            found[f".maplake/{name}"] = _hash(path)
+    return found
+
+
+def _hash(path: Path) -> str:
+    content = path.read_bytes()
+    if path.parent.name == "state":
+        sources = json.loads(content)["sources"]
+        for source in sources:
+            del source["time"]
+            if source["kind"] in _SHEETS:  # a note of what it was compared with, no data
+                del source["fingerprint"]
+        content = json.dumps(sources).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def data_of(state: State) -> State:
+    """Return what commits change; the registry of numbers and the version have their own writes."""
+    own = (".maplake/sessions.json", ".maplake/format.json")
+    return {path: digest for path, digest in state.items() if path not in own}
+
+
+def views_agree(root: Path) -> None:
+    """Compare SQL over lake.duckdb, polars and a plain glob: the same rows in every table."""
+    import duckdb
+    import pyarrow.parquet as pq
+
+    from maplake.query.views import raw_name
+    from maplake.tables import stored
+
+    files: Counter[str] = Counter()
+    for path in (root / "tables").rglob("*.parquet"):
+        schema, name = path.relative_to(root / "tables").parts[:2]
+        files[f"{schema}.{name}"] += pq.read_metadata(path).num_rows
+    names = [(table.full_name, raw_name(table)) for table in stored()]
+    query = " UNION ALL ".join(f"SELECT '{n}', count(*) FROM {view}" for n, view in names)
+    with duckdb.connect(str(root / "lake.duckdb"), read_only=True) as connection:
+        rows = connection.sql(query).fetchall()
+    wrong = {name: (count, files[name]) for name, count in rows if count != files[name]}
+    if wrong:
+        raise AssertionError(f"SQL counts other rows than the files have: {wrong}")
+
+
+def reads_whole(root: Path) -> None:
+    """Read every table with polars and compare with SQL, and let maplake check every file."""
+    import duckdb
+    import polars as pl
+
+    from maplake.query.check import check
+    from maplake.query.views import raw_name
+    from maplake.tables import stored
+
+    problems = check(root, deep=True)
+    if problems:
+        raise AssertionError(f"{len(problems)} problems, e.g. {problems[0]}")
+    with duckdb.connect(str(root / "lake.duckdb"), read_only=True) as connection:
+        for table in stored():
+            pattern = root / "tables" / table.schema / table.name / "**" / "*.parquet"
+            if not any((root / "tables" / table.schema / table.name).rglob("*.parquet")):
+                continue
+            names = [c.name for c in table.file_columns]
+            columns = ", ".join(f'"{n}"' for n in names)
+            mine = pl.scan_parquet(str(pattern), hive_partitioning=False).select(names).collect()
+            theirs = connection.sql(f"SELECT {columns} FROM {raw_name(table)}").pl()
+            # Lists and labels compare by their text.
+            one, two = (sorted(map(repr, f.rows())) for f in (mine, theirs))
+            if one != two:
+                raise AssertionError(f"polars and SQL differ in {table.full_name}")
+
+
+# --------------------------------------------------------------------------- one case
+
+
+@dataclass
+class Failure:
+    """What went wrong in one case."""
+
+    command: str
+    fault: str
+    op: str
+    message: str
+
+
+@dataclass
+class Bench:
+    """A command's lab and lake, kept to start each case from.
+
+    Attributes
+    ----------
+    name, command
+        Which.
+    folder
+        Its lab; the lake is in it.
+    states
+        What the lake holds after each commit of an undisturbed run.
+    ops
+        The calls of that run.
+    """
+
+    name: str
+    command: Command
+    folder: Path
+    states: list[State] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "lake"
+
+    @property
+    def kept(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.kept")
+
+    def arguments(self) -> list[str]:
+        if "{archived}" not in self.command.arguments:
+            return list(self.command.arguments)
+        path = next((self.root / "arrays").rglob("archive/*.zarr"))
+        return [a.format(archived=path.stem) for a in self.command.arguments]
+
+    def prepare(self) -> None:
+        """Write the lab, bring the lake to where the command begins, and run it undisturbed."""
+
+        def work() -> None:
+            crash_commands.make_lab(self.folder)
+            self.command.before(self.folder, lambda *a: forked(lambda: maplake(self.folder, *a)))
+
+        forked(work)
+        self.kept.mkdir()
+        if self.root.exists():
+            shutil.copytree(self.root, self.kept / "lake")
+        arguments = self.arguments()
+        self.states = [state_of(self.root)]
+
+        def look(op: Op) -> None:
+            if op.kind == "rename" and op.other.startswith(".maplake/log/"):
+                self.states.append(state_of(self.root))
+
+        run = watch(lambda: maplake(self.folder, *arguments), self.root, look)
+        if run.code:
+            raise RuntimeError(f"{self.name}: {run.text}")
+        self.ops = run.ops
+        self.states.append(state_of(self.root))
+        if run.outside:
+            raise AssertionError(f"{self.name} writes outside the lake: {sorted(run.outside)}")
+
+    def restart(self) -> None:
+        """Put the lake back to where the command begins."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        if (self.kept / "lake").exists():
+            shutil.copytree(self.kept / "lake", self.root)
+
+    def failure(self, fault: str, number: int, error: AssertionError) -> Failure:
+        """Return what is told of a case that failed."""
+        op = self.ops[number - 1]
+        where = f"{number} {op.kind} {op.path} {op.other}".strip()
+        return Failure(self.name, fault, where, str(error))
+
+    def points(self, fault: str) -> list[int]:
+        """Return the numbers of the calls at which a fault changes anything.
+
+        Of the writes to one file in a row, the first and the last are taken.
+        """
+        kinds = FAULTS[fault][1]
+        chosen = []
+        for place, op in enumerate(self.ops):
+            inner = all(
+                0 <= n < len(self.ops)
+                and (self.ops[n].kind, self.ops[n].path) == (op.kind, op.path)
+                for n in (place - 1, place + 1)
+            )
+            if not (op.kind == "write" and inner) and (not kinds or op.kind in kinds):
+                chosen.append(op.number)
+        return chosen
+
+    def sample(self, numbers: list[int], most: int | None) -> list[int]:
+        """Return at most so many calls: half of them at what is visible, half at what is staged."""
+        staged = ".maplake/staging/"
+        inside = [n for n in numbers if self.ops[n - 1].path.startswith(staged)
+                  and self.ops[n - 1].kind != "rename"]  # fmt: skip
+        outside = sorted(set(numbers) - set(inside))
+        if most is None or len(numbers) <= most:
+            return numbers
+        few = min(len(inside), len(outside), most // 2)
+        shares = (few, most - few) if len(inside) < len(outside) else (most - few, few)
+        return sorted(
+            part[i * len(part) // share]
+            for part, share in zip((inside, outside), shares, strict=True)
+            for i in range(share)
+        )
+
+    def case(self, fault: str, number: int) -> Run:
+        """Run the command with a fault at one call."""
+        self.restart()
+        arguments = self.arguments()
+        action = FAULTS[fault][0]
+        kinds = FAULTS[fault][1]
+
+        def decide(op: Op) -> str | int | None:
+            later = fault in _LASTING and op.number > number and op.kind in kinds
+            return action if op.number == number or later else None
+
+        return watch(lambda: maplake(self.folder, *arguments), self.root, decide)
+
+    def cut(self, numbers: set[int], folder: Path) -> Iterator[tuple[int, str, Path]]:
+        """Run the command once; yield what power cuts before some calls leave of the lake."""
+        self.restart()
+        arguments = self.arguments()
+        disk = power.Disk(self.root)
+        found = []
+
+        def look(op: Op) -> None:
+            if op.number in numbers:
+                for kind in power.IMAGES:
+                    target = folder / f"{op.number}-{kind}"
+                    disk.image(kind, target)
+                    found.append((op.number, kind, target))
+            disk.follow(op)
+
+        watch(lambda: maplake(self.folder, *arguments), self.root, look)
+        yield from found
+
+    def verify(self, run: Run, fault: str, number: int) -> None:
+        """See that the lake is as it was before or after; raise AssertionError if not."""
+        if fault not in ("kill", "torn write"):
+            self._told(run)
+        self.recovers(reader_first=number % 2 == 0)
+
+    def _told(self, run: Run) -> None:
+        if run.code not in _MAY_EXIT:
+            raise AssertionError(f"exit code {run.code}: {run.text[-3500:]}")
+        if run.code == 0 and data_of(state_of(self.root)) != data_of(self.states[-1]):
+            raise AssertionError(f"exit code 0, but it is not done: {run.text[-300:]}")
+        if run.code and "lake" not in run.text:
+            raise AssertionError(f"exit code {run.code} without a word: {run.text[-300:]}")
+
+    def recovers(self, *, reader_first: bool) -> None:
+        """Open the lake as a reader and as a writer; compare it with what it may be."""
+        before = self._fingerprint()
+        is_decided = any((self.root / ".maplake" / "journal").glob("*"))
+        if (
+            before in self.seen and not is_decided
+        ):  # differs from a case before by what was staged alone
+            forked(lambda: self._open("nobody"))
+            self._is_tidy()
+            if self._fingerprint() != before:
+                raise AssertionError("clearing up changes the lake")
+            return
+        for who in ("reader", "writer") if reader_first else ("writer", "reader"):
+            forked(lambda who=who: self._open(who))
+        found = state_of(self.root)
+        self._is_legal(found)
+        self._is_tidy()
+        digest = hashlib.sha256(json.dumps(sorted(found.items())).encode()).hexdigest()
+        if digest not in self.seen:
+            forked(lambda: reads_whole(self.root))
+            self._again(found)
+            self.seen.add(digest)
+        self.seen.add(before)
+
+    def _is_tidy(self) -> None:
+        """See that nothing stays staged; who died signing a lock counts as alive for 2 s."""
+        staging = self.root / ".maplake" / "staging"
+        for pause in (0.0, 2.5):
+            if not any(staging.glob("*")):
+                return
+            time.sleep(pause)
+            forked(lambda: self._open("nobody"))
+        left = [p.name for p in staging.glob("*")]
+        if left:
+            raise AssertionError(f"left in staging: {left}")
+
+    def _fingerprint(self) -> str:
+        """Return a hash of everything but what is staged and logged."""
+        lake = self.root / ".maplake"
+        paths = [*(self.root / "lake.duckdb", self.root / "views.sql"), *lake.glob("journal/*")]
+        rest = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in paths if p.exists()}
+        return hashlib.sha256(
+            json.dumps([state_of(self.root), rest], sort_keys=True).encode()
+        ).hexdigest()
+
+    def _open(self, who: str) -> None:
+        import maplake as library
+
+        if who == "nobody":
+            from maplake.layout import Layout
+            from maplake.writers.commit import recover
+            from maplake.writers.lock import write_lock
+
+            with write_lock(self.root):
+                recover(Layout(self.root))
+            return
+        if who == "writer":
+            code = maplake(self.folder, "init")
+            if code:
+                raise AssertionError(f"the next writer ends with {code}")
+            views_agree(self.root)
+            return
+        existed = (self.root / ".maplake" / "format.json").exists()
+        if not existed:
+            return
+        with library.open(self.root) as lake:
+            lake.sessions()
+        self._is_legal(state_of(self.root))
+        if (self.root / "lake.duckdb").exists():
+            views_agree(self.root)
+
+    def _is_legal(self, found: State) -> None:
+        data = data_of(found)
+        first = data_of(self.states[0])
+        if not first and all(p.startswith("tables/") for p in data) and not data:
+            return
+        legal = [data_of(state) for state in self.states]
+        # A writer that finds no lake makes one.
+        if data not in legal and not (not first and self._is_new(data)):
+            near = min(legal, key=lambda s: len(set(s.items()) ^ set(data.items())))
+            odd = sorted({p for p, _ in set(near.items()) ^ set(data.items())})
+            raise AssertionError(f"neither before nor after: {odd[:6]} of {len(odd)}")
+        numbers = ".maplake/sessions.json"
+        if found.get(numbers) not in {state.get(numbers) for state in self.states}:
+            raise AssertionError("the registry of session numbers is neither old nor new")
+
+    def _is_new(self, data: State) -> bool:
+        return data == data_of(self.states[1])
+
+    def _again(self, found: State) -> None:
+        """Give the command again: it must end where the undisturbed run did."""
+        done = data_of(found) == data_of(self.states[-1])
+        if done and not self.command.again:
+            return
+        arguments = self.arguments()
+        code = forked(lambda: maplake(self.folder, *arguments))
+        if code:
+            raise AssertionError(f"given again, it ends with {code}")
+        if state_of(self.root) != self.states[-1]:
+            odd = sorted({p for p, _ in set(state_of(self.root).items())
+                          ^ set(self.states[-1].items())})  # fmt: skip
+            raise AssertionError(f"given again, it ends elsewhere: {odd[:6]} of {len(odd)}")
+        forked(lambda: views_agree(self.root))
