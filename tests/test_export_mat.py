@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from analysis_lake import build
@@ -227,6 +229,20 @@ class TestOddSessions:
         assert all(cell.size == 0 for cell in found["behavior_lick_times"][0])
         (file,) = out.iterdir()
         assert file.name == "map-export_%2E%2E%2Fa%2Fb_20240101_100000_s1_p1.mat"
+
+    def test_the_same_in_nwb(self, lake, tmp_path):
+        pynwb = pytest.importorskip("pynwb", reason="needs pynwb: pip install 'maplake[nwb]'")
+        from maplake.exports.nwb import export_nwb
+
+        path = export_nwb(lake, sessions(lake, Selection(["101"], [1]))[0], tmp_path / "nwb")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pynwb.NWBHDF5IO(str(path), mode="r") as io:
+                trials = io.read().trials.to_dataframe()
+        assert trials["outcome"].iloc[60] == "N/A"
+        assert np.isnan(trials["free_water"].iloc[60])
+        assert trials["photostim_power"].iloc[60] == 2.5
+        assert len(trials) == 61
 
 
 class TestPlaces:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -112,22 +112,23 @@ def _last_first(name: str) -> str:
 
 
 def _subject(lake: Lake, session: Session, zone: tzinfo | None) -> Subject:
-    row = ask(lake, _SUBJECT.format(subject=session.subject_id)).to_dicts()[0]
-    born = row["date_of_birth"]
+    found = ask(lake, _SUBJECT.format(subject=session.subject_id)).to_dicts()
+    row: dict[str, Any] = found[0] if found else {}  # a lake without lab.subject
+    born: date | None = row.get("date_of_birth")
     days = (session.start.date() - born).days if born else -1
     known: dict[str, Any] = {}
-    if days >= 0:
+    if born is not None and days >= 0:
         midnight = datetime(born.year, born.month, born.day)
         known = {"date_of_birth": _zoned(midnight, zone)}
     return Subject(
         subject_id=str(session.subject_id),
         description=f"water restriction number {session.h2o}",
         species="Mus musculus",
-        sex={"M": "M", "F": "F"}.get(row["sex"], "U"),
+        sex={"M": "M", "F": "F"}.get(row.get("sex", ""), "U"),
         # Of an animal whose birth is not known, NWB can say that its age has no upper limit.
         age=f"P{days}D" if days >= 0 else "P1D/",
-        genotype=row["genotype"],
-        strain=row["strain"],
+        genotype=row.get("genotype"),
+        strain=row.get("strain"),
         **known,
     )
 
