@@ -208,3 +208,57 @@ def test_t_test_is_scipys():
     assert t_test(np.ones((1, 3)), np.zeros((1, 3)))[0] == 0
     assert t_test(np.ones((1, 1)), np.zeros((1, 1)))[0] == 1
     assert t_test(np.ones((1, 0)), np.zeros((1, 9)))[0] == 1
+
+
+def test_one_trial_of_each_side(tmp_path):
+    """Means are those trials; a test of one against one says nothing."""
+    sessions = analysis_lake.build(tmp_path)
+    s, events = sessions[101, 1]
+    hits = compared(s, events, s.probes[2])
+    instruction = dict(
+        zip(s.columns["trial"].tolist(), s.columns["trial_instruction"], strict=True)
+    )
+    pair = {side: next(t for t in hits if instruction[t] == side) for side in ("left", "right")}
+    keep = np.isin(s.columns["trial"], list(pair.values()))
+    s.columns["outcome"] = np.where(keep, s.columns["outcome"], "ignore")
+    lakefiles.write_session(tmp_path, s)
+    events.write(tmp_path, s.key)
+    for insertion in (1, 2):
+        analysis_lake.locate(tmp_path, {**s.key, "insertion_number": insertion})
+    catalog.build(tmp_path)
+    with maplake.open(tmp_path) as lake:
+        found = lake.selectivity(101, 1, 2, periods=["delay"])
+        axis = lake.coding_direction(101, 1, 2, window=(-1, 0))
+        effect = lake.photostim_effect(
+            101, 1, 2, control="good_noearlylick_left_hit",
+            stimulated="good_noearlylick_right_hit", window=(-1, 0.5),
+        )  # fmt: skip
+        psth = lake.psth(101, 1, 2, condition="good_noearlylick_left_hit")
+    assert set(found["period_selectivity"]) == {"non-selective"}
+    assert set(found["p_value"]) == {1.0}
+    for row in found.iter_rows(named=True):  # the probe is on the left
+        for side, name in (("left", "ipsi_firing_rate"), ("right", "contra_firing_rate")):
+            span = window(events, pair[side], "delay")
+            expected = rate(s.probes[2], row["unit"], pair[side], span)
+            assert row[name] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert (len(axis.contra_trial), len(axis.ipsi_trial)) == (1, 1)
+    assert np.linalg.norm(axis.direction) == pytest.approx(1, rel=1e-12)
+    assert set(effect["p_value"]) == {1.0}
+    assert set(effect["control_trials"]) == set(effect["stim_trials"]) == {1}
+    assert set(psth.trial_count) == {1}
+
+
+def test_the_table_the_view_and_the_function_are_one(tmp_path):
+    """What `maplake compute` writes is what the function gives, good trials or not."""
+    from maplake.compute.selectivity import period_selectivity as computed
+
+    sessions = analysis_lake.build(tmp_path)
+    s, _ = sessions[101, 1]
+    key = {**s.key, "insertion_number": 1}
+    lakefiles.write_table(tmp_path, "ephys.good_trial", key, trial=np.arange(10, 31))
+    catalog.build(tmp_path)
+    with maplake.open(tmp_path) as lake:
+        assert computed(lake, key).equals(lake.selectivity(101, 1, 1))
+        nowhere = {"subject_id": 101, "session": 2}
+        assert computed(lake, {**nowhere, "insertion_number": 1}) is None  # no location
+        assert computed(lake, {**nowhere, "insertion_number": 2}) is None  # on the midline
