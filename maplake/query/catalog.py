@@ -22,7 +22,7 @@ from maplake.layout import Layout
 from maplake.query.conditions import check_align_types, check_conditions
 from maplake.query.own_conditions import Configured, check_conflicts, configured_ones
 from maplake.query.sqltext import literal
-from maplake.query.views import AlignRow, statements
+from maplake.query.views import AlignRow, in_quick_order, statements
 
 if TYPE_CHECKING:
     import duckdb
@@ -156,7 +156,8 @@ def build(
     tag = uuid.uuid4().hex
     database, views = (root / f".{path.name}.{tag}" for path in (layout.catalog, layout.views))
     try:
-        _write_database(database, [*made, _catalog_view(settings)])
+        quick = in_quick_order(root, made)
+        _write_database(database, [*quick, _catalog_view(settings)])
         views.write_text(as_script(made, settings), encoding="utf-8", newline="\n")
         for temporary, final in ((database, layout.catalog), (views, layout.views)):
             _sync(temporary)
@@ -175,7 +176,8 @@ def as_script(made: list[str], settings: Settings) -> str:
     """Return the statements as a script for an in-memory connection."""
     header = _HEADER + json.dumps(vars(settings), ensure_ascii=True)
     note = "-- The views and macros of lake.duckdb for an in-memory connection: .read views.sql"
-    return "\n".join([header, note, *(f"{text};\n" for text in made)])
+    quick = in_quick_order(Path(settings.root), made)
+    return "\n".join([header, note, *(f"{text};\n" for text in quick)])
 
 
 def run(con: duckdb.DuckDBPyConnection, made: list[str]) -> None:
@@ -282,4 +284,4 @@ def _replace(temporary: Path, final: Path) -> None:
 def in_memory(root: Path, settings: Settings | None) -> list[str]:
     """Return the statements for a lake without a usable catalog, with the settings it had."""
     known: Any = settings or Settings("", "")
-    return statements(root, known.conditions, known.align_types)
+    return in_quick_order(root, statements(root, known.conditions, known.align_types))

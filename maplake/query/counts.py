@@ -82,9 +82,7 @@ class TrialCounts:
         )
 
     @classmethod
-    def from_polars(
-        cls, rows: pl.DataFrame, condition: str = "", event: str = "go"
-    ) -> TrialCounts:
+    def from_polars(cls, rows: pl.DataFrame, condition: str = "", event: str = "go") -> TrialCounts:
         """Make counts of rows as the SQL macro ``psth.trial_counts`` gives them.
 
         Parameters
@@ -147,9 +145,13 @@ def _from_rows(rows: pl.DataFrame, condition: str, event: str) -> TrialCounts:
         raise QueryError("there must be two bins or more", found=f"{len(time)}")
     trial, place = np.unique(rows["trial"].to_numpy().astype(np.int32), return_inverse=True)
     units = rows.select(UNIT_KEY).unique().sort(UNIT_KEY)
-    row = rows.select(UNIT_KEY).join(
-        units.with_row_index("place"), on=list(UNIT_KEY), how="left", maintain_order="left"
-    )["place"].to_numpy()
+    row = (
+        rows.select(UNIT_KEY)
+        .join(units.with_row_index("place"), on=list(UNIT_KEY), how="left", maintain_order="left")[
+            "place"
+        ]
+        .to_numpy()
+    )
     count = np.zeros((len(units), len(trial), len(time)), np.int32)
     count[row, place, column] = rows["count"].to_numpy()
     observed = np.zeros(count.shape[:2], bool)

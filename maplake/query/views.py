@@ -24,6 +24,8 @@ _AFTER_CONDITIONS = ("psth_bins", "psth_unit", "psth_macros", "psth_period")
 
 AlignRow = Sequence[object]
 
+_COMMENT = "COMMENT ON"
+
 #: Columns whose words compare without regard to case.
 _NO_CASE = {"trial_condition_name", "align_type_name"}
 
@@ -80,6 +82,23 @@ def statements(
     ]
 
 
+def in_quick_order(root: Path, made: Sequence[str]) -> list[str]:
+    """Return statements that make the same catalog, and look at hardly any file while they do.
+
+    Whatever builds upon the view of a table's files would list all of them again. So these views
+    are empty at first and read their files from the end on; comments are one statement.
+    """
+    stored = [table for table in tables_of(root).values() if table.store.on_disk]
+    empty = {text: _empty_view(table) for table in stored for text in _stored(root, table)}
+    full = [text for text in made if empty.get(text, text) != text]
+    notes = [text for text in made if text.startswith(_COMMENT)]
+    return [
+        *(empty.get(text, text) for text in made if not text.startswith(_COMMENT)),
+        *(text.replace("CREATE", "CREATE OR REPLACE", 1) for text in full),
+        *([";\n".join(notes)] if notes else []),
+    ]
+
+
 def script(name: str) -> list[str]:
     """Return the statements of one file of ``sql/``, with their comments."""
     text = files("maplake.query").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
@@ -108,10 +127,14 @@ def trial_set(predicates: Mapping[str, str]) -> str:
 def _stored(root: Path, table: Table) -> Iterator[str]:
     name = full_identifier(raw_name(table))
     if not has_files(root, table):
-        yield f"CREATE VIEW {name} AS\n{empty_select(table.columns)}"
+        yield _empty_view(table)
         return
     columns = ", ".join(identifier(c.name) for c in table.columns)
     yield f"CREATE VIEW {name} AS\nSELECT {columns}\nFROM {scan(root, table)}"
+
+
+def _empty_view(table: Table) -> str:
+    return f"CREATE VIEW {full_identifier(raw_name(table))} AS\n{empty_select(table.columns)}"
 
 
 def scan(root: Path, table: Table) -> str:
@@ -202,7 +225,7 @@ def source_view(root: Path) -> str:
 def comments(table: Table) -> Iterator[str]:
     """Yield the comments of a view and its columns, with units."""
     name = full_identifier(table.full_name)
-    yield f"COMMENT ON VIEW {name} IS {literal(table.comment)}"
+    yield f"{_COMMENT} VIEW {name} IS {literal(table.comment)}"
     for column in table.all_columns:
         text = column.comment + (f" [{column.unit}]" if column.unit else "")
-        yield f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(text)}"
+        yield f"{_COMMENT} COLUMN {name}.{identifier(column.name)} IS {literal(text)}"
