@@ -245,6 +245,20 @@ class TestOddSessions:
         assert len(trials) == 61
 
 
+def test_a_probe_without_units(tmp_path):
+    root = tmp_path / "lake"
+    build(root)
+    for name in ("unit", "spike"):
+        for file in root.glob(f"tables/ephys/{name}/subject_id=101/session=1/insertion_number=1/*"):
+            file.unlink()
+    finish(root)
+    with maplake.open(root) as lake:
+        found = export(lake, tmp_path, 101, 1, 1)
+    assert found["neuron_single_units"].shape == (0, 1)
+    assert found["neuron_unit_info"].shape == (0, 8)
+    assert found["behavior_report"].shape == (1, 60)
+
+
 class TestPlaces:
     def test_nothing_is_overwritten_unasked(self, truth, tmp_path):
         export(truth[0], tmp_path, 102, 1, 1)

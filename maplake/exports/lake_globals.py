@@ -54,7 +54,8 @@ def _read(path: Path) -> pa.Table:
 
 
 def _of_animals(data: pa.Table, keys: Keys) -> pa.Table:
-    names = [name for name in INSERTION_KEY if name in data.column_names]
+    numbers = {field.name for field in data.schema if pa.types.is_integer(field.type)}
+    names = [name for name in INSERTION_KEY if name in numbers]
     if "subject_id" not in names:
         return data
     rows = data.select(names).to_pylist()

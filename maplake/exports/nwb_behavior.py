@@ -156,11 +156,7 @@ def add_tracking(file: NWBFile, lake: Lake, key: Key, lead: float) -> None:
             time = ask(lake, f"SELECT t.start_time + p.time AS time {mine}")["time"].to_numpy()
             order = np.argsort(time, kind="stable")
             made = TimeSeries(
-                name=name_of(
-                    camera["tracking_device"].replace(" ", ""),
-                    camera["tracking_position"],
-                    f"{_camel(feature)}Tracking",
-                ),
+                name=_series_name(camera, feature, {item.name for item in series}),
                 description=f"{feature} in the video: columns x (px), y (px), likelihood",
                 data=postponed(_positions(lake, mine, order), (count, 3), "float64"),
                 timestamps=first.get(count) or packed(time[order] + lead),
@@ -181,6 +177,14 @@ def _positions(
         return values
 
     return read
+
+
+def _series_name(camera: dict[str, Any], feature: str, taken: set[str]) -> str:
+    """Return ``Camera0_side_TongueTracking``; features that differ in odd signs get a number."""
+    device = camera["tracking_device"].replace(" ", "")
+    first = name_of(device, camera["tracking_position"], f"{_camel(feature)}Tracking")
+    names = (first, *(f"{first}_{number}" for number in range(2, len(taken) + 3)))
+    return next(name for name in names if name not in taken)
 
 
 def _camel(words: str) -> str:
