@@ -207,10 +207,20 @@ def test_health_file_and_status(arrivals, tmp_path):
     assert read_health(bad) is None
 
 
-def start(arrivals, *options):
+@pytest.fixture
+def start(arrivals):
+    """Start watches in processes of their own; none outlives its test."""
+    started = []
+    yield lambda: started.append(process_of(arrivals)) or started[-1]
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def process_of(arrivals):
     return subprocess.Popen(
         [sys.executable, "-m", PACKAGE, "--config", str(arrivals.folder / "lake.toml"), "watch",
-         "--interval", "0.2", "--settle", "0.5", *options],
+         "--interval", "0.2", "--settle", "0.5"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -222,14 +232,14 @@ def wait_for(condition, seconds=60):
         time.sleep(0.1)
 
 
-def test_killed_and_ended_by_signals(arrivals):
+def test_killed_and_ended_by_signals(arrivals, start):
     root = arrivals.config.lake.root
-    killed = start(arrivals)
+    killed = start()
     arrivals.arrive(arrivals.sessions[0])
     wait_for(lambda: (root / ".maplake" / "staging").is_dir() and any_staged(root))
     killed.kill()
-    killed.communicate()
-    again = start(arrivals)
+    killed.wait()
+    again = start()
     wait_for(lambda: (root / "tables" / "experiment" / "session").is_dir())
     again.send_signal(signal.SIGTERM)
     _, log = again.communicate(timeout=60)
