@@ -26,7 +26,14 @@ from maplake.plots.psth import epoch_times
 PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-RUN = ("README.md", "docs/analysis.md", "docs/exports.md", "docs/lake.md", "docs/querying.md")
+RUN = (
+    "README.md",
+    "docs/analysis.md",
+    "docs/exports.md",
+    "docs/figures.md",
+    "docs/lake.md",
+    "docs/querying.md",
+)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MAPSHELL = """
 ingest-behavior ingest-foraging ingest-ephys ingest-tracking ingest-histology ingest-all

@@ -125,7 +125,8 @@ def view(
         x, y = axes @ mine.select("ml", "dv", "ap").to_numpy().T
         probe = tuple(int(str(part)) for part in found[:3])
         color, label = colors[probe]
-        width = 1.8 if len(colors) < 20 else 0.8
+        # Of tracks at the same place the first one stays visible below the others.
+        width = max(3.0 - 0.8 * list(colors).index(probe), 1.0) if len(colors) < 20 else 0.8
         ax.plot(x, y, color=color, linewidth=width, label=None if probe in done else label or None)
         done.add(probe)
     ax.set(xlabel=across, ylabel=down, aspect="equal")

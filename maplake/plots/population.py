@@ -211,7 +211,7 @@ def photostim_effect(lake: Lake, key: Key) -> Any:
         made = blank(7.5, 2.2)
         missing(made.subplots(), error.message)
     else:
-        names = sorted({name.split(",")[0].lower() for name in names})
+        names = sorted({name.split(",")[0] for name in names})
         made = blank(3.2 * (1 + len(names)), 3.8)
         axes = made.subplots(1, 1 + len(names), sharex=True)
         attempt(list(axes), _stimulated, lake, key, names)
@@ -222,7 +222,7 @@ def photostim_effect(lake: Lake, key: Key) -> Any:
 def _stimulated(lake: Lake, key: Key, names: list[str], ax: Any) -> None:
     epochs = epoch_times(lake, key)
     conditions = {"control": "all_noearlylick_nostim_{}"}
-    conditions |= {n: f"all_noearlylick_{n.replace(' ', '_')}_stim_{{}}" for n in names}
+    conditions |= {n: f"all_noearlylick_{n.lower().replace(' ', '_')}_stim_{{}}" for n in names}
     known = set(
         rows(lake, "SELECT lower(trial_condition_name) FROM psth.trial_condition").to_series()
     )
@@ -255,7 +255,7 @@ def _shade(lake: Lake, key: Key, location: str, ax: Any) -> None:
         f"JOIN (FROM experiment.photostim_brain_region WHERE {session}) AS r USING (photo_stim) "
         f"JOIN (FROM psth.last_event WHERE {session} AND trial_event_type = 'go') AS g "
         "USING (trial) WHERE lower(r.stim_laterality || ' ' || r.stim_brain_area) = ?",
-        location,
+        location.lower(),
     )
     onset, duration = values(found, "onset")[0], values(found, "duration")[0]
     if np.isfinite(onset):

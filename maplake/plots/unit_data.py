@@ -33,6 +33,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 DELAY, PORTS, FORAGING = "delay", "ports", "foraging"
+_AROUND_GO = (-3.0, 3.0)
 _PORT_COLORS = (NEUTRAL, RIGHT)
 _KINDS = {"multi-target-licking": PORTS, "foraging": FORAGING, "foraging 3lp": FORAGING}
 #: Align types of a foraging figure, and what their time is from.
@@ -98,8 +99,10 @@ class Panel:
     ----------
     title, event
         What it shows, and what time is from.
+    window
+        Start and end of what is shown (s).
     edges
-        Edges of the bins (s), shape (bins + 1,).
+        Edges of the bins (s), shape (bins + 1,); the last bin may end before the window.
     epochs
         Other moments (s) by name.
     groups
@@ -108,15 +111,10 @@ class Panel:
 
     title: str
     event: str
+    window: tuple[float, float]
     edges: Floats
     epochs: dict[str, float]
     groups: list[Group]
-
-    @property
-    def window(self) -> tuple[float, float]:
-        """Start and end of what is shown (s); the last bin may end before."""
-        width = (self.edges[-1] - self.edges[0]) / (len(self.edges) - 1)
-        return float(self.edges[0]), float(np.floor((self.edges[-1] + width + 1e-6) * 10) / 10)
 
     @property
     def middle(self) -> Floats:
@@ -298,7 +296,7 @@ class _Loader:
 
 
 def _delay(loader: _Loader) -> list[Panel]:
-    edges = bin_edges(-3.0, 3.0, 0.04)
+    edges = bin_edges(*_AROUND_GO, 0.04)
     epochs = epoch_times(loader.lake, loader.key)
     found = sides(loader.lake, loader.key)
     panels = []
@@ -308,7 +306,7 @@ def _delay(loader: _Loader) -> list[Panel]:
             for name, side, color in found
         }
         groups = loader.conditions(looks, edges)
-        panels.append(Panel(title, "go cue", edges, epochs, groups))
+        panels.append(Panel(title, "go cue", _AROUND_GO, edges, epochs, groups))
     return panels
 
 
@@ -335,7 +333,7 @@ def _foraging(loader: _Loader) -> list[Panel]:
             for side_name, side, color in found
         }
         groups = loader.conditions(looks, edges, align)
-        panels.append(Panel("", event, edges, {}, groups))
+        panels.append(Panel("", event, window, edges, {}, groups))
     return panels
 
 
@@ -351,8 +349,9 @@ def _ports(loader: _Loader) -> list[Panel]:
         f"JOIN (FROM experiment.session_trial WHERE {session}) AS t USING (trial) ORDER BY e.trial",
     )
     if not len(trials):
-        return [Panel("", "trial start", bin_edges(0.0, 3.0, 0.1), {}, [])]
-    edges = bin_edges(0.0, max(1.0, round(float(np.median(values(trials, "duration"))), 1)), 0.1)
+        return [Panel("", "trial start", (0.0, 3.0), bin_edges(0.0, 3.0, 0.1), {}, [])]
+    window = (0.0, max(1.0, round(float(np.median(values(trials, "duration"))), 1)))
+    edges = bin_edges(*window, 0.1)
     spikes = rows(
         lake,
         f"SELECT unit, trial, spike_time FROM ephys.trial_spikes WHERE {key.probe_where} "
@@ -366,7 +365,7 @@ def _ports(loader: _Loader) -> list[Panel]:
         own = spikes.filter(spikes["trial"].is_in(mine.implode()))
         look = (port, _PORT_COLORS[number % 2], False)
         groups.append(loader.group(mine.to_numpy(), own, edges, look))
-    return [Panel("", "trial start", edges, {}, groups)]
+    return [Panel("", "trial start", window, edges, {}, groups)]
 
 
 def top_rate(place: int, panels: Sequence[Panel]) -> float:
