@@ -102,7 +102,7 @@ def maplake(folder: Path, *arguments: str) -> int:
 def state_of(root: Path) -> State:
     """Return a hash of everything that a lake holds and remembers, by path; times left out."""
     found = {}
-    for top in ("tables", "arrays", ".maplake/state", ".maplake/manifest"):
+    for top in ("tables", "arrays", ".maplake/state", ".maplake/manifest", ".maplake/compact"):
         for path in (root / top).rglob("*"):
             if path.is_file():
                 found[path.relative_to(root).as_posix()] = _hash(path)

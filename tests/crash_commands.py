@@ -91,6 +91,18 @@ def sorted_again(folder: Path, cli: Cli) -> None:
     np.save(file, clusters)
 
 
+def merged(folder: Path, cli: Cli) -> None:
+    """Merge the small tables of a lake with one of the two sessions; the second comes after."""
+    first_only(folder, cli)
+    _done(cli("compact"))
+
+
+def all_merged(folder: Path, cli: Cli) -> None:
+    """Take in and compute everything, and merge the small tables."""
+    computed(folder, cli)
+    _done(cli("compact"))
+
+
 def kept(folder: Path, cli: Cli) -> None:
     """Keep the lake under a name, then sort one probe anew."""
     sorted_again(folder, cli)
@@ -131,6 +143,9 @@ COMMANDS: dict[str, Command] = {
     "rebuild": Command(("rebuild",), computed),
     "load": Command(("load", "lab.person", "people.csv"), all_in),
     "catalog": Command(("catalog",), all_in, tables=False),
+    "compact": Command(("compact",), all_in),
+    "ingest (compacted)": Command(("ingest",), merged),
+    "delete session (compacted)": Command(("delete", *_SESSION, "--yes"), all_merged, again=False),
     "snapshot": Command(("snapshot", "paper"), all_in, again=False),
     "ingest --replace (snapshot)": Command(("ingest", "--replace"), kept),
     "delete-snapshot": Command(("delete-snapshot", "paper"), kept, again=False),
