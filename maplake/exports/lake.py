@@ -150,32 +150,31 @@ class _Copy:
 
     def run(self, progress: Progress, selection: Mapping[str, object]) -> Manifest:
         with staging_run(self._to.root) as run:
-            stage = Stage(self._to, run)
-            wanted = self._books(stage)
-            total = sum(map(len, wanted.values()))
-            for name, entries in wanted.items():
-                for done, path in enumerate(_whole(entries)):
-                    progress(f"copying {name}", done, total)
-                    self._copy(stage, path)
+            stage, records = Stage(self._to, run), Stage(self._to, run)
+            wanted = self._books(records)
+            paths = [(n, path) for n, entries in wanted.items() for path in _whole(entries)]
+            for done, (name, path) in enumerate(paths):
+                progress(f"copying {name}", done, len(paths))
+                self._copy(stage, path)
             lake_globals.write(stage, self._from, self._keys, self._lake)
-            manifest = stage.finish().manifest
+            staged = stage.finish()
             for name, entries in wanted.items():
-                made = {path: manifest[path] for path in entries}
+                made = {path: staged.manifest[path] for path in entries}
                 self._compare(entries, made)
                 if name == LAKE_NAME:
-                    made |= {p: entry for p, entry in manifest.items() if _is_global(p)}
-                stage.json(manifest_file(name), {"files": made})
-            self._declarations(stage)
+                    made |= {p: entry for p, entry in staged.manifest.items() if _is_global(p)}
+                records.json(manifest_file(name), {"files": made})
+            self._declarations(records)
             note = {"command": "export lake", "selection": dict(selection)}
-            commit(self._to, [stage.finish()], note)
+            commit(self._to, [staged, records.finish()], note)
         self._records()
-        return manifest
+        return staged.manifest
 
     def _books(self, stage: Stage) -> dict[str, Manifest]:
         """Stage the states, and return the files to copy of each session and of the lake."""
         wanted: dict[str, Manifest] = {}
         for name, entries in manifest_files(self._from.root).items():
-            chosen = {p: e for p, e in entries.items() if not _is_global(p) and self._holds(p)}
+            chosen = {p: e for p, e in entries.items() if _is_part(p) and self._holds(p)}
             states, left_out = self._states(name, chosen)
             chosen = {p: e for p, e in chosen.items() if not _below(p, left_out)}
             if chosen or name == LAKE_NAME:
@@ -249,6 +248,11 @@ class _Copy:
 
 def _is_global(path: str) -> bool:
     return path.startswith("tables/") and "=" not in path
+
+
+def _is_part(path: str) -> bool:
+    """Whether a file is copied as it is: all but tables of the whole lab and what is made anew."""
+    return path.startswith(("tables/", "arrays/")) and not _is_global(path)
 
 
 def _below(path: str, places: set[str]) -> bool:
