@@ -94,7 +94,7 @@ def test_every_command_has_help_and_a_page_with_examples(name):
     assert re.search(rf"^maplake .*\b{name}\b", section[1], re.MULTILINE)
     for option in re.findall(r"--[a-z-]+", section[1]):
         known = {o for p in parameters(name) for o in (*p.opts, *p.secondary_opts)}
-        known |= {"--lake", "--config"}
+        known |= {"--lake", "--config", "--snapshot"}
         assert option in known
 
 

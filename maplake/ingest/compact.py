@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from maplake.config import Config
 from maplake.ingest.lakes import update_catalog, writing
+from maplake.ingest.state import read_manifest
 from maplake.layout import Layout
 from maplake.query.known import tables_of
-from maplake.query.overview import manifest_files, table_name
 from maplake.tables import Table
 from maplake.writers import compact as writer
 from maplake.writers.commit import Stage, commit
@@ -113,11 +113,10 @@ def _names(layout: Layout) -> list[str]:
 def _chosen(layout: Layout) -> list[tuple[Table, Files]]:
     """Return the tables that gain from being merged, with their files and sizes."""
     sizes: dict[str, dict[str, int]] = defaultdict(dict)
-    for files in manifest_files(layout.root).values():
-        for path, entry in files.items():
-            name = table_name(path)
-            if name and "subject_id=" in path:
-                sizes[name][path] = int(str(entry["bytes"]))
+    for book in sorted((layout.meta / "manifest").glob("*.json")):
+        for path, entry in read_manifest(layout, book.stem).items():
+            if path.startswith("tables/") and "subject_id=" in path:
+                sizes[".".join(path.split("/")[1:3])][path] = int(entry["bytes"])
     already = set(_names(layout))
     return [
         (table, sizes[name])
