@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -182,6 +183,57 @@ class TestCommit:
         assert not any(layout.staging.iterdir())
 
 
+def test_a_journal_record_torn_at_any_length_was_never_decided(layout, monkeypatch):
+    monkeypatch.setattr(commits, "_carry_out", lambda *_: None)
+    with write_lock(layout.root), staging_run(layout.root) as run:
+        commit(layout, [stage_trials(layout, run).finish()], {})
+    monkeypatch.undo()
+    (journal,) = layout.journal.iterdir()
+    whole = journal.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    # What a disk may leave of a last write: its beginning, zeros, what was there before.
+    torn = [whole[:size] for size in range(len(whole))]
+    torn += [whole[:size] + bytes(len(whole) - size) for size in range(0, len(whole), 7)]
+    torn += [whole + b"\0", whole + b"}", bytes(flipped), b"\xff" * len(whole)]
+    for content in torn:
+        journal.write_bytes(content)
+        assert commits._read_journal(journal) is None
+    for content in torn[::60]:
+        journal.write_bytes(content)
+        with write_lock(layout.root):
+            assert recover(layout) == 0
+        assert not (layout.root / "tables").exists()
+    journal.write_bytes(whole)
+    assert commits._read_journal(journal) is not None
+
+
+def test_what_one_part_removes_and_another_writes_stays_when_done_again(layout, monkeypatch):
+    with write_lock(layout.root), staging_run(layout.root) as run:
+        commit(layout, [stage_trials(layout, run).finish()], {})
+        stage = Stage(layout, run)
+        stage.delete(table_file(TRIALS, KEY))
+        monkeypatch.setattr(files, "replace", _fails_at(files.replace, 3))
+        with pytest.raises(LakeError):
+            commit(layout, [stage.finish(), stage_trials(layout, run, n=4).finish()], {})
+        monkeypatch.undo()
+    with write_lock(layout.root):
+        assert recover(layout) == 1
+    path = layout.root / table_file(TRIALS, KEY)
+    assert pq.read_table(path, partitioning=None).num_rows == 4
+
+
+def _fails_at(real, number):
+    calls = iter(range(1, 1000))
+
+    def failing(*args):
+        if next(calls) == number:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(*args)
+
+    return failing
+
+
 def _die_at(root, step):
     """Commit in a process that ends at the given file operation, without any clean-up."""
     layout = Layout(root)
@@ -311,8 +363,6 @@ class TestLock:
     ],
 )
 def test_disk_faults_are_told_and_nothing_is_visible(layout, monkeypatch, number, kind, text):
-    import errno
-
     with write_lock(layout.root), staging_run(layout.root) as run:
         staged = stage_trials(layout, run).finish()
 

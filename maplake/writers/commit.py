@@ -191,6 +191,7 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
         keep.keep(layout, parts)
         temporary = layout.staging / f"{parts[0].name}.journal"
         files.write_bytes(temporary, text.encode())
+        files.sync_through(temporary)
         journal = layout.journal / f"{parts[0].name}.json"
         files.replace(temporary, journal)
         files.sync_dir(layout.journal)
@@ -230,6 +231,7 @@ def _carry_out(layout: Layout, journal: Path, record: Mapping[str, Any]) -> None
         touched.update(layout.root / target for target in (*gone, *part["writes"]))
     for folder in _ancestors(touched, layout.root):
         files.sync_dir(folder)
+    files.sync_through(journal)
     files.replace(journal, layout.log / journal.name)
     for folder in (layout.log, layout.journal):
         files.sync_dir(folder)

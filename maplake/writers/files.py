@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -92,6 +93,19 @@ def sync_file(path: Path) -> None:
     """Force a file's content to disk."""
     with path.open("r+b") as file:
         os.fsync(file.fileno())
+
+
+def sync_through(path: Path) -> None:
+    """Force everything synced before, and a file, out of the disk's own memory, too.
+
+    Only macOS leaves that to be asked for. It is needed where an order must hold: what is staged
+    before the record of its commit, what was moved before the end of that record.
+    """
+    if sys.platform == "darwin":
+        import fcntl
+
+        with path.open("r+b") as file, suppress(OSError):  # not on every file system
+            fcntl.fcntl(file.fileno(), fcntl.F_FULLFSYNC)
 
 
 def sync_dir(path: Path) -> None:
