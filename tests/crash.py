@@ -188,13 +188,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="maplake-crash-", dir=where) as folder:
         for tally in runs(Path(folder), commands, kinds, most):
             tallies.append(tally)
+            if options.report:
+                write_report(options.report, tallies)
             counts = f"{tally.cases:5} of {tally.points:5} points"
             bad = f"{len(tally.failures):3} failures {tally.seconds:7.1f} s"
             say(f"{tally.command:27} {tally.fault:20} {counts} {bad}")
             for failure in tally.failures[:8]:
                 say(f"   {failure.fault}: {failure.op}\n      {failure.message[:500]}")
-    if options.report:
-        write_report(options.report, tallies)
     return int(any(t.failures for t in tallies))
 
 
