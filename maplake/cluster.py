@@ -144,6 +144,8 @@ def _connect(scheduler: str) -> Any:
     where = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
     make: Callable[..., Any] = Client
     try:
+        if scheduler.endswith(".json") and not Path(scheduler).is_file():
+            raise FileNotFoundError("there is no such scheduler file")
         return make(**where, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         raise ClusterError(
