@@ -34,6 +34,7 @@ _COUNTS = {
     "videos": "SELECT count(*) FROM tracking.tracking",
     "tracked positions": "SELECT count(*) FROM tracking.tracking_position",
     "electrodes in the brain": "SELECT count(*) FROM histology.electrode_ccf_position",
+    "units with a cell type": "SELECT count(*) FROM ephys.unit_cell_type",
     "brain regions": "SELECT count(*) FROM ccf.ccf_brain_region",
 }
 # The good unit whose rates before the go cue differ most, for their noise, between the sides.
@@ -125,6 +126,7 @@ def _simulate(output: Output, folder: Path, trials: int, units: int, seed: int) 
 
 def _ingest(output: Output, file: Path) -> tuple[Any, int]:
     import maplake
+    from maplake.compute.run import run as compute
     from maplake.config import load
     from maplake.errors import SourceError
     from maplake.ingest import pipeline
@@ -134,6 +136,10 @@ def _ingest(output: Output, file: Path) -> tuple[Any, int]:
     config = load(file)
     with output.progress() as progress:
         report = pipeline.run(config, progress=progress)
+        made = compute(config, built_in=True, progress=progress)
+    for done in made.done:
+        if done.status == "failed":
+            raise SourceError(f"{done.table} cannot be computed: {done.reason}")
     for source in report.sources:
         if source.status == "failed":
             raise SourceError(f"{source.kind} {source.name} failed: {source.reason}")
