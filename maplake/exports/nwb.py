@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,8 @@ def export_nwb(
     path = nwb_file(folder, lake, session)
     free(path, force=force)
     with faults(path), writing(path, force=force) as temporary:
-        made = _fill(lake, session, facts, with_lfp=with_lfp)
+        # pynwb keeps what it wrote until the program ends: the lake must not be kept with it.
+        made = _fill(weakref.proxy(lake), session, facts, with_lfp=with_lfp)
         with NWBHDF5IO(str(temporary), mode="w") as io:
             io.write(made, cache_spec=True)
     return path
