@@ -1,11 +1,12 @@
 """The 10 um annotation volume (1320 x 800 x 1140 voxels, 4.8 GB unpacked) into a 20 um lake array.
 
-Run: ``python benchmarks/bench_ccf.py [folder]``; it needs 5 GB of disk at most, none to keep. The
-floor is unpacking the same file plane by plane and doing nothing with it.
+Run: ``python benchmarks/bench_ccf.py [--folder DIR] [--json FILE]``; it needs 5 GB of disk at most,
+none to keep. The floor is unpacking the same file plane by plane and doing nothing with it.
 """
 
 from __future__ import annotations
 
+import argparse
 import resource
 import shutil
 import sys
@@ -14,7 +15,10 @@ import time
 import zlib
 from pathlib import Path
 
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
 import numpy as np
+from harness import Figure, save
 
 from maplake.query.ccf import Ccf
 from maplake.readers.ccf_annotation import open_volume
@@ -51,7 +55,12 @@ def write(path: Path) -> None:
 
 
 def main() -> None:
-    root = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="keep the volume here; default: temporary")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    options = parser.parse_args()
+    root = options.folder or Path(tempfile.mkdtemp())
+    root.mkdir(parents=True, exist_ok=True)
     source, target = root / "annotation_10.nrrd", root / "bench.zarr"
     if not source.exists():
         write(source)
@@ -79,6 +88,8 @@ def main() -> None:
         ccf.region_at(*points)
         print(f"{name} look-up of a million points {time.perf_counter() - begin:.2f} s")
     shutil.rmtree(target)
+    what = "10 um annotation volume, packed, into a 20 um array and its runs"
+    save([Figure(what, taken, "unpacking the file", floor)], options.json)
 
 
 if __name__ == "__main__":

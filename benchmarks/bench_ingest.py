@@ -19,6 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from harness import Figure, save
+
 
 def simulate(directory: Path, trials: int, units: int, features: int) -> int:
     from maplake import simulate
@@ -119,11 +123,13 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--child")
     parser.add_argument("--directory", type=Path)
+    parser.add_argument("--folder", type=Path, help="keep the raw files here; default: temporary")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args()
     if options.child:
         child(options.child, options.directory)
         return
-    directory = options.directory or Path(tempfile.mkdtemp(prefix="maplake-bench-"))
+    directory = options.folder or Path(tempfile.mkdtemp(prefix="maplake-bench-"))
     spikes = simulate(directory, options.trials, options.units, options.features)
     rows = []
     for _ in range(options.repeat):
@@ -140,7 +146,11 @@ def main() -> None:
         "ingest_peak_mib": max(b["peak_mib"] for _, b in rows),
     }
     print(json.dumps(result, indent=1))
-    if not options.directory:
+    fastest = [min(row[i]["seconds"] for row in rows) for i in (0, 1)]
+    what = f"ingest of two probes, {spikes / 1e6:.1f} M spikes"
+    save([Figure(what, fastest[1], "reading, sorting and writing the arrays", fastest[0])],
+         options.json)  # fmt: skip
+    if not options.folder:
         shutil.rmtree(directory)
 
 

@@ -1,0 +1,204 @@
+"""A lake of the size of a whole project: what must not grow with the number of sessions.
+
+    python benchmarks/bench_scale.py [--sessions 1000] [--folder DIR] [--json FILE]
+
+Each time is held against a floor of the same run: for ingest and status, asking the file system for
+every raw file; for queries, one read of one Parquet file. Commands run in processes of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
+import big_lake
+import duckdb
+import pyarrow.parquet as pq
+from harness import Figure, save, shortest
+
+import maplake
+from maplake.config import Config
+from maplake.ingest import pipeline
+from maplake.ingest.status import status
+from maplake.query import catalog
+
+CONDITION = "good_noearlylick_hit"
+WALK = "a look at every raw file"
+READ = "reading one Parquet file"
+
+
+def look(folder: Path) -> int:
+    """Ask for size and time of every file below a folder, without more."""
+    count = 0
+    todo = [os.fspath(folder)]
+    while todo:
+        with os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    todo.append(entry.path)
+                else:
+                    entry.stat()
+                    count += 1
+    return count
+
+
+def python(code: str) -> Callable[[], object]:
+    """Return work that runs code in a process of its own."""
+    root = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root}
+    return lambda: subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def whole(config: Config, repeat: int) -> list[Figure]:
+    """Commands over all sessions."""
+    folder = config.lake.root.parent
+    times = shortest(
+        {
+            WALK: lambda: [look(folder / "ephys"), look(folder / "behavior")],
+            "ingest again, nothing new": lambda: pipeline.run(config),
+            "status": lambda: status(config),
+        },
+        repeat,
+    )
+    floor = times.pop(WALK)
+    return [Figure(name, t, WALK, floor, limit=1.0) for name, t in times.items()]
+
+
+def started(root: Path, repeat: int) -> list[Figure]:
+    """Import and opening, in new processes, less the start of Python."""
+    lake = f"import maplake; maplake.open({str(root)!r}).sql('SELECT 1').fetchall()"
+    bare = "import duckdb, pyarrow; duckdb.connect().execute('SELECT 1').fetchall()"
+    times = shortest(
+        {
+            "pass": python("pass"),
+            "bare": python(bare),
+            "import": python("import maplake"),
+            "open": python(lake),
+        },
+        repeat,
+    )
+    rest = {name: times[name] - times["pass"] for name in times}
+    floor = "importing duckdb and pyarrow, SELECT 1"
+    return [
+        Figure("import maplake", rest["import"], floor, rest["bare"], limit=0.5),
+        Figure("open the lake, first query", rest["open"], floor, rest["bare"], limit=0.15),
+    ]
+
+
+def questions(root: Path, sessions: int, repeat: int) -> list[Figure]:
+    """Questions about one unit and about all."""
+    units = {
+        (400_001 + n // big_lake.PER_ANIMAL, 1 + n % big_lake.PER_ANIMAL): 0
+        for n in range(0, sessions, max(1, sessions // 50))
+    }
+    for subject, session in units:
+        name = f"subject_id={subject}/session={session}/insertion_number=1/part.parquet"
+        file = root / "tables/ephys/unit" / name
+        rows = pq.ParquetFile(file).read(["unit", "unit_quality"]).to_pylist()
+        units[subject, session] = next(r["unit"] for r in rows if r["unit_quality"] != "all")
+    places = itertools.cycle(units.items())
+    with maplake.open(root) as lake, duckdb.connect() as con:
+
+        def psth(place: tuple[tuple[int, int], int]) -> None:
+            lake.psth(*place[0], 1, place[1], CONDITION)
+
+        def ask(query: str) -> Callable[[], object]:
+            return lambda: lake.sql(query).fetchall()
+
+        first = next(places)
+        psth(first)
+        times = shortest(
+            {
+                READ: lambda: con.sql(
+                    f"SELECT * FROM read_parquet('{file.as_posix()}')"
+                ).fetchall(),
+                "one unit's PSTH by key, of another session each time": lambda: psth(next(places)),
+                "one unit's PSTH by key, of the same session": lambda: psth(first),
+                "count of all units": ask("SELECT count(*) FROM ephys.unit"),
+                "one session's units by SQL": ask(
+                    "FROM ephys.unit WHERE subject_id = 400001 AND session = 1"
+                ),
+            },
+            repeat,
+        )
+    floor = times.pop(READ)
+    limits = (("one unit's", 0.03), ("count of", 0.1))
+    return [
+        Figure(name, t, READ, floor, next((s for w, s in limits if name.startswith(w)), None))
+        for name, t in times.items()
+    ]
+
+
+def marginal(few: Config, many: Config, repeat: int) -> list[Figure]:
+    """What a session costs in a small lake and in a large one: read again, beside nothing new."""
+
+    def again(config: Config) -> Callable[[], object]:
+        files = sorted((config.lake.root.parent / "behavior" / "MK001").rglob("*.mat"))
+
+        def work() -> None:
+            _write_anew(files[0])
+            pipeline.run(config)
+
+        return work
+
+    names = ("a session read again, 10 in the lake", "a session read again, all in the lake")
+    works = {
+        names[0]: again(few),
+        names[1]: again(many),
+        "none of 10": lambda: pipeline.run(few),
+        "none of all": lambda: pipeline.run(many),
+    }
+    t = shortest(works, repeat)
+    small, large = t[names[0]] - t["none of 10"], t[names[1]] - t["none of all"]
+    return [Figure("one more session, in the full lake", large, "the same with 10 sessions", small)]
+
+
+def _write_anew(file: Path) -> None:
+    """Give a file another content that means the same, so that its session is read again."""
+    content = file.read_bytes()
+    file.unlink()  # its twins are links to the same file
+    # The text at the head of a MATLAB file is free.
+    mark = f"{time.time_ns():020d}".encode()
+    file.write_bytes(content[:60] + mark + content[80:])
+
+
+def built(few: Config, many: Config) -> list[Figure]:
+    """What the catalog costs."""
+    t = shortest({n: lambda c=c: catalog.build(c.lake.root) for n, c in
+                  (("few", few), ("many", many))}, 2)  # fmt: skip
+    return [Figure("catalog, written anew", t["many"], "the same with 10 sessions", t["few"])]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sessions", type=int, default=1000)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="keep the lakes here; default: temporary")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        size = {"units": 150, "spikes": 50_000 * options.sessions}
+        many = big_lake.config_of(folder / "all", sessions=options.sessions, **size)
+        few = big_lake.config_of(folder / "ten", sessions=10, units=150, spikes=500_000)
+        figures = [
+            *started(many.lake.root, options.repeat),
+            *questions(many.lake.root, options.sessions, max(20, options.repeat)),
+            *whole(many, options.repeat),
+            *marginal(few, many, options.repeat),
+            *built(few, many),
+        ]
+        save(figures, options.json)
+
+
+if __name__ == "__main__":
+    main()
