@@ -151,9 +151,10 @@ def _known(source: Source, state: SourceState, wanted: Wanted) -> Item:
     changed = changed_files(source, state)
     if not changed and not again:
         return Item(source, UNCHANGED, stat=stat)
-    if _is_new_result(source, changed) and not wanted.replace:
+    is_new = bool(changed) and _is_new_result(source, changed)
+    if is_new and not wanted.replace:
         return Item(source, WAITING, _on_request(source.kind))
-    return Item(source, PLANNED, replaces=_is_new_result(source, changed))
+    return Item(source, PLANNED, replaces=is_new)
 
 
 def _identical(state: SourceState) -> str:

@@ -11,7 +11,7 @@ from maplake.ingest import archive, ccf, pipeline
 from maplake.ingest.decide import Again
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.outdated import is_outdated
-from maplake.ingest.plan import make_plan
+from maplake.ingest.plan import GONE, make_plan
 from maplake.ingest.records import mend_records
 from maplake.ingest.report import Report
 from maplake.ingest.rounds import Progress
@@ -169,7 +169,7 @@ def _check_raw(layout: Layout, plan: SessionPlan, kinds: Sequence[str]) -> None:
             what += f", insertion {number}"
         if any(item.status == PLANNED for item in items):
             continue
-        waiting = next((item for item in items if item.source.path.exists()), None)
+        waiting = next((item for item in items if item.reason != GONE), None)
         if waiting is not None:
             raise LakeError(
                 f"{what} cannot be read again: {waiting.reason}", file=waiting.source.path
