@@ -22,8 +22,9 @@ from maplake.ingest.state import SourceState, read_all, read_manifest, read_stat
 from maplake.layout import LAKE_NAME, OWN_TABLES, Layout, table_file
 from maplake.query.overview import manifest_files, table_name
 from maplake.tables import SCHEMAS, Table, own
-from maplake.writers.commit import Stage, Staged, commit
+from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
+from maplake.writers.staged import Staged
 
 __all__ = ["CHANGED", "Result", "declare", "filling", "publish", "stage_declarations", "take_away"]
 

@@ -157,7 +157,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class PublishSettings:
-    """``[publish]``: the endpoint that the raw files are on, and places that they go to, by name."""
+    """``[publish]``: the endpoint that raw files are on, and places that they go to, by name."""
 
     source: Endpoint | None = None
     destinations: Mapping[str, Endpoint] = field(default_factory=dict)

@@ -28,8 +28,9 @@ from maplake.layout import (
 from maplake.query import catalog
 from maplake.tables import Store, Table, get, stored
 from maplake.writers import files, parquet
-from maplake.writers.commit import Stage, Staged, commit, recover
+from maplake.writers.commit import Stage, commit, recover
 from maplake.writers.lock import staging_run, write_lock
+from maplake.writers.staged import Staged
 
 
 def init(config: Config) -> Path:

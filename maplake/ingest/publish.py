@@ -29,8 +29,9 @@ from maplake.ingest.work import StagedSession
 from maplake.layout import LAKE_NAME, Layout, manifest_file, state_file
 from maplake.tables import get
 from maplake.writers import files
-from maplake.writers.commit import Stage, Staged, commit
+from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
+from maplake.writers.staged import Staged
 
 log = logging.getLogger(__name__)
 

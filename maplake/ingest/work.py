@@ -19,7 +19,8 @@ from maplake.ingest.state import SourceState, hash_whole_file, read_manifest
 from maplake.layout import Layout, table_file
 from maplake.readers.base import Skipped
 from maplake.tables import Store, get
-from maplake.writers.commit import Stage, Staged
+from maplake.writers.commit import Stage
+from maplake.writers.staged import Staged
 
 if TYPE_CHECKING:
     import polars as pl

@@ -15,7 +15,6 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,28 +29,7 @@ from maplake.seal import sealed
 from maplake.tables import TABLES, Table
 from maplake.writers import compact, files, keep, parquet
 from maplake.writers.lock import living_runs, write_lock
-
-
-@dataclass
-class Staged:
-    """What one commit will add and remove; may be filled in another process.
-
-    Attributes
-    ----------
-    name
-        Its folder below ``.maplake/staging``.
-    writes
-        Files and folders to add, as paths below the lake's root.
-    deletes
-        Files and folders to remove before.
-    manifest
-        ``{path: {"rows", "bytes", "sha256"}}`` of every file added below tables/ and arrays/.
-    """
-
-    name: str
-    writes: list[str] = field(default_factory=list)
-    deletes: list[str] = field(default_factory=list)
-    manifest: dict[str, dict[str, Any]] = field(default_factory=dict)
+from maplake.writers.staged import Staged
 
 
 class Stage:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -23,9 +23,7 @@ import pyarrow.parquet as pq
 from maplake.layout import PART, Layout, compact_file
 from maplake.tables import SCHEMAS, TABLES, Table, own
 from maplake.writers import files
-
-if TYPE_CHECKING:
-    from maplake.writers.commit import Staged
+from maplake.writers.staged import Staged
 
 __all__ = ["follow", "listed", "merge", "stage_merged"]
 
@@ -42,8 +40,6 @@ def listed(layout: Layout) -> list[Table]:
 
 def follow(layout: Layout, parts: Sequence[Staged]) -> Staged | None:
     """Stage the merged files that change with a commit; None where there are none."""
-    from maplake.writers.commit import Staged
-
     if not layout.compact_list.exists():
         return None
     tables = {f"tables/{t.schema}/{t.name}/": t for t in listed(layout)}

@@ -11,14 +11,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from maplake.errors import IntegrityError
 from maplake.layout import Layout, book_of, manifest_file, spare_file
 from maplake.writers import files
-
-if TYPE_CHECKING:
-    from maplake.writers.commit import Staged
+from maplake.writers.staged import Staged
 
 __all__ = ["keep", "spares"]
 
