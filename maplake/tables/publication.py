@@ -13,7 +13,6 @@ from maplake.tables.model import (
     TIMESTAMP,
     TO_SESSION,
     Column,
-    Store,
     Table,
 )
 
