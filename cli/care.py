@@ -56,6 +56,7 @@ def check(
     from maplake.query.check import check as check_lake
 
     state = state_of(context, json=json)
+    state.require_lake()
     check_version(Layout(state.config.lake.root))
     if set_aside:
         _set_aside(state)
@@ -139,15 +140,12 @@ def _stale(config: Config) -> list[Any]:
 
 def catalog(context: typer.Context) -> None:
     """Write lake.duckdb and views.sql anew, e.g. after the lake's folder was moved."""
-    from maplake.errors import LakeNotFoundError
     from maplake.ingest.lakes import check_version, update_catalog
     from maplake.layout import Layout
 
     state = state_of(context)
+    state.require_lake()
     layout = Layout(state.config.lake.root)
-    if not layout.format_file.exists():
-        hint = "`maplake init` or `maplake ingest` make one."
-        raise LakeNotFoundError("there is no lake", file=layout.root, hint=hint)
     check_version(layout)
     update_catalog(state.config, force=True)
     state.output.line(f"wrote {layout.catalog} and {layout.views}")
@@ -168,6 +166,8 @@ def log(
     from maplake.query.log import commits
 
     state = state_of(context, json=json)
+    if state.lake_folder is not None:
+        state.require_lake()
     subject_id = None if subject is None else subject_of(state.config, subject)
     found = commits(state.config.lake.root, limit=limit, subject_id=subject_id, session=session)
     if json:

@@ -153,6 +153,8 @@ def status(
     from maplake.watch.health import health_file, read_health
 
     state = state_of(context, json=json)
+    if state.lake_folder is not None:  # before the first ingest, all sources of lake.toml wait
+        state.require_lake()
     state.settle()
     sources = status_of(state.config)
     computed = counts_of(state.config)

@@ -66,6 +66,22 @@ class State:
             return Config()  # a lake can be read without settings
         return load(file)
 
+    def require_lake(self) -> None:
+        """Refuse to go on where there is no lake.
+
+        Raises
+        ------
+        LakeNotFoundError
+            If there is none in the very folder that is named.
+        """
+        from maplake.errors import LakeNotFoundError
+        from maplake.layout import Layout
+
+        root = self.config.lake.root
+        if not Layout(root).format_file.exists():
+            hint = "`maplake init` or `maplake ingest` make one."
+            raise LakeNotFoundError("there is no lake", file=root, hint=hint)
+
     def settle(self) -> None:
         """Finish what a crashed writer left, if there is a lake and nobody else writes."""
         from maplake.layout import Layout

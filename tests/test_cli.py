@@ -154,6 +154,8 @@ def test_version():
         (["--config", "nothing.toml", "status"], 3),
         (["catalog"], 5),
         (["tables", "ephys.unti"], 1),
+        *((["--lake", "nowhere", *words], 5) for words in (["check"], ["status"], ["log"])),
+        (["--lake", "nowhere", "sql", "SELECT 1"], 5),
     ],
 )
 def test_exit_codes(args, code):

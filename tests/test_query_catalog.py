@@ -1,6 +1,7 @@
 """The catalog: what any DuckDB client finds in lake.duckdb and views.sql."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from lakefiles import (
 import maplake
 from maplake.errors import ConfigError, LakeError
 from maplake.layout import Layout
-from maplake.query import catalog
+from maplake.query import catalog, views
 from maplake.query.sqltext import literal, sql_type
 from maplake.tables import TABLES
 
@@ -237,6 +238,47 @@ def test_is_current_notices_what_matters(root, tmp_path):
         assert lake.sql("FROM ephys.unit_note").fetchall()[0][4] == 10
 
 
+def test_a_catalog_of_another_maplake_is_not_used(root, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    options = {"conditions": {"Late": "trial > 20"}}
+    with monkeypatch.context() as older:  # a maplake without a macro that this one asks for
+        older.setattr(catalog, "made_by", lambda: "older")
+        made = views.statements
+        older.setattr(
+            catalog,
+            "statements",
+            lambda *args: [t for t in made(*args) if "MACRO psth.raster" not in t],
+        )
+        catalog.build(copy, **options)
+    assert not catalog.is_current(copy, **options)
+    with pytest.raises(duckdb.Error, match="raster"):
+        attached(copy).execute("FROM psth.raster('hit')")
+    with maplake.open(copy) as lake:
+        assert lake.sql("SELECT count(*) FROM experiment.session").fetchall() != [(0,)]
+        lake.sql("FROM psth.raster('hit')").fetchall()
+        assert lake.psth(101, 1, condition="late").count.sum() > 0  # the lab's own are kept
+    catalog.build(copy, **options)
+    assert catalog.is_usable(copy, catalog.read_settings(copy))
+    attached(copy).execute("FROM psth.raster('hit')")
+
+
+def test_the_header_of_an_older_catalog_is_read(root, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    catalog.build(copy, conditions={"Late": "trial > 20"})
+    script = Layout(copy).views
+    script.write_text(
+        re.sub(r', "made_by": "\w+"', "", script.read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    settings = catalog.read_settings(copy)
+    assert settings is not None
+    assert settings.made_by == ""
+    assert not catalog.is_usable(copy, settings)
+    with maplake.open(copy) as lake:
+        assert lake.psth(101, 1, condition="late").count.sum() > 0
+
+
 @pytest.mark.parametrize(
     ("predicate", "message"),
     [
@@ -372,7 +414,7 @@ def test_a_writer_replaces_the_catalog_under_readers(root, tmp_path):
     catalog.build(copy, conditions={"one": "true"})
     script = textwrap.dedent(f"""
         from pathlib import Path
-        from maplake.query import catalog
+        from maplake.query import catalog, views
         catalog.build(Path({str(copy)!r}), conditions={{"two": "true"}})
     """)
     with maplake.open(copy) as lake:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,19 +36,47 @@ _HEADER = "-- maplake catalog "
 _LEFTOVER_S = 600
 _RETRIES = 20
 _RETRY_S = 0.1
+#: The sources, below the package, that decide what a catalog says.
+_MAKERS = ("query/sql/*.sql", "query/views.py", "query/sqltext.py", "tables/*.py")
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a catalog was built with.
 
-    ``root`` is the lake's folder at that time; ``signature`` covers every statement.
+    ``root`` is the lake's folder at that time; ``signature`` covers every statement; ``made_by``
+    tells which maplake wrote it, see :func:`made_by`.
     """
 
     root: str
     signature: str
     conditions: Mapping[str, Configured] = field(default_factory=dict)
     align_types: Mapping[str, AlignRow] = field(default_factory=dict)
+    made_by: str = ""
+
+
+@cache
+def made_by() -> str:
+    """Return a hash of what makes the statements: version, SQL, declarations of tables.
+
+    A catalog of another hash may lack a view or macro that this maplake asks for.
+    """
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256(_version().encode())
+    for place in _MAKERS:
+        for path in sorted(package.glob(place)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def is_usable(root: Path, settings: Settings | None) -> bool:
+    """Whether the catalog, whose settings these are, was made for this place by this maplake."""
+    return (
+        settings is not None
+        and settings.root == str(root.resolve())
+        and settings.made_by == made_by()
+        and Layout(root).catalog.exists()
+    )
 
 
 def signature(
@@ -150,7 +179,7 @@ def build(
     check_conflicts(root, conditions)
     check_align_types(align_types)
     made = statements(root, conditions, align_types)
-    settings = Settings(str(root.resolve()), _hash(made), conditions, align_types)
+    settings = Settings(str(root.resolve()), _hash(made), conditions, align_types, made_by())
     layout = Layout(root)
     _remove_leftovers(layout)
     tag = uuid.uuid4().hex
@@ -245,7 +274,7 @@ def _version() -> str:
 
 
 def _hash(made: list[str]) -> str:
-    return hashlib.sha256(json.dumps([_version(), made]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([made_by(), made]).encode()).hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -44,13 +44,14 @@ def attach(con: duckdb.DuckDBPyConnection, root: Path) -> None:
     """Attach the lake's catalog; without a usable one, make its views in memory.
 
     The catalog holds absolute paths: after the folder was moved, or where it is mounted at
-    another place, those are wrong, and views for the place it is at now are made instead.
+    another place, those are wrong, and views for the place it is at now are made instead. So they
+    are where another version of maplake wrote the catalog.
     """
     import duckdb
 
     settings = catalog.read_settings(root)
     path = Layout(root).catalog
-    usable = settings is not None and settings.root == str(root.resolve()) and path.exists()
+    usable = catalog.is_usable(root, settings)
     con.execute("USE memory.main")
     con.execute("DETACH DATABASE IF EXISTS lake")
     try:
