@@ -249,6 +249,15 @@ def test_check_finds_other_columns(copy):
     assert ("schema", "experiment.session_trial") in kinds(copy)
 
 
+def test_views_are_joined_with_views(lake):
+    units, stats = lake.table("ephys.unit"), lake.table("ephys.unit_stat")
+    key = ["subject_id", "session", "insertion_number", "clustering_method", "unit"]
+    some = stats.filter(pl.col("unit") > 1)
+    assert stats.join(some, on=key).select(pl.len()).collect().item() == some.collect().height
+    found = units.join(stats, on=key).join(lake.table("ephys.unit_passing_criteria"), on=key)
+    assert found.collect().height == units.collect().height > 0
+
+
 # ---------------------------------------------------------------- diagram, dictionary, figures
 
 

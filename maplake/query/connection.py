@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,10 +10,11 @@ from maplake.errors import LakeError, QueryError
 from maplake.layout import Layout
 from maplake.query import catalog
 from maplake.query.sqltext import literal
-from maplake.query.steady import Result, Steady
+from maplake.query.steady import Result, Steady, steady_frame
 
 if TYPE_CHECKING:
     import duckdb
+    import polars as pl
 
 #: What a reader never needs: extensions from the internet.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -101,6 +102,30 @@ class Connection:
             attach(self._con, self._root)
         self._stamp = stamp
         return self._con
+
+    def view(self, name: str) -> pl.LazyFrame:
+        """Return a view, named as SQL does, as a frame that reads when it is collected.
+
+        Polars reads the frames of a join side by side, and a connection answers one at a time: each
+        reading has its own.
+        """
+        from polars.io.plugins import register_io_source
+
+        def make() -> pl.LazyFrame:
+            con = self.get().cursor()
+            con.execute("USE lake")
+            return cast("pl.LazyFrame", con.sql(f"FROM {name}").pl(lazy=True))
+
+        def read(
+            columns: list[str] | None, where: pl.Expr | None, rows: int | None, _: int | None
+        ) -> Iterator[pl.DataFrame]:
+            frame = make()
+            frame = frame if where is None else frame.filter(where)
+            frame = frame if columns is None else frame.select(columns)
+            yield (frame if rows is None else frame.head(rows)).collect()
+
+        schema = self.steady(make).collect_schema()
+        return steady_frame(register_io_source(read, schema=schema), self.steady)
 
     def sql(self, query: str, params: Any = None) -> duckdb.DuckDBPyRelation:
         """Return a relation, which reads between commits.

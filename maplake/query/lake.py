@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from maplake.errors import IntegrityError, LakeNotFoundError, LakeVersionError
 from maplake.layout import FORMAT_VERSION, READABLE_SINCE, Layout
@@ -125,8 +125,7 @@ class Lake(Analyses):
         table = table_of(self.root, name)
         if table.store.on_disk and not table.computed:
             return steady_frame(scan(self.root, table), self._steady)
-        relation = self.sql(f"FROM {full_identifier(table.full_name)}")
-        return cast("pl.LazyFrame", relation.pl(lazy=True))
+        return self._con.view(full_identifier(table.full_name))
 
     def steady(self, read: Callable[[], T]) -> T:
         """Return what a function reads, all of it from between two commits.
