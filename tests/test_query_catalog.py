@@ -253,14 +253,14 @@ def test_a_catalog_of_another_maplake_is_not_used(root, tmp_path, monkeypatch):
         catalog.build(copy, **options)
     assert not catalog.is_current(copy, **options)
     with pytest.raises(duckdb.Error, match="raster"):
-        attached(copy).execute("FROM psth.raster('hit')")
+        attached(copy).execute("FROM psth.raster('late')")
     with maplake.open(copy) as lake:
         assert lake.sql("SELECT count(*) FROM experiment.session").fetchall() != [(0,)]
-        lake.sql("FROM psth.raster('hit')").fetchall()
+        lake.sql("FROM psth.raster('late')").fetchall()
         assert lake.psth(101, 1, condition="late").count.sum() > 0  # the lab's own are kept
     catalog.build(copy, **options)
     assert catalog.is_usable(copy, catalog.read_settings(copy))
-    attached(copy).execute("FROM psth.raster('hit')")
+    attached(copy).execute("FROM psth.raster('late')")
 
 
 def test_the_header_of_an_older_catalog_is_read(root, tmp_path):
