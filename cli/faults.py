@@ -23,8 +23,8 @@ EXIT_CODES = {
     1: "the question cannot be answered (unknown table, session, unit or condition; wrong SQL)",
     2: "the command line is wrong (unknown command or option)",
     3: "lake.toml is missing or wrong",
-    4: "a raw file or spreadsheet cannot be used, or rows of a table cannot be computed; "
-    "everything else was taken in and computed",
+    4: "a raw file or spreadsheet cannot be used, or rows of a table cannot be computed, "
+    "or figures of a report cannot be drawn; everything else was done",
     5: "the lake cannot be used (missing, of a newer version, on a read-only disk)",
     6: "another process is writing to the lake",
     7: "the check found problems in the lake",

@@ -23,6 +23,7 @@ from . import (
     psth,
     publish,
     query,
+    report,
     shell,
     watch,
 )
@@ -87,6 +88,7 @@ for _module in (
     query,
     psth,
     figure,
+    report,
     export,
     shell,
     care,

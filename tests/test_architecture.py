@@ -29,6 +29,7 @@ MAY = {
     "watch": BASE | {"writers", "config", "compute.run", "ingest"},
     "publication": BASE | {"config", "ingest", "readers.dlc_files"},
     "exports": BASE | {"writers", "query"},
+    "reports": BASE | {"writers.files", "query", "plots", "executors"},
     "compute": BASE
     | {"writers", "query", "config", "executors"}
     | {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LEVELS = ("session", "probe", "unit", "project")
 #: Raise it when figures look other than before from the same data.
-_LOOKS = 1
+LOOKS = 1
 _SPIKES = "arrays/ephys"
 
 
@@ -59,7 +59,7 @@ class Figure:
     def fingerprint(self, lake: Lake, key: Key) -> str:
         """Return a hash of all files that the figure is drawn from: what changes when it does."""
         parts = dict(_files(lake.root, self.tables, key))
-        told = json.dumps([_LOOKS, self.name, str(key), sorted(parts.items())])
+        told = json.dumps([LOOKS, self.name, str(key), sorted(parts.items())])
         return hashlib.sha256(told.encode()).hexdigest()
 
 
