@@ -1,6 +1,10 @@
 """PSTHs by every way in, against numpy on the truth."""
 
+import shutil
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from lakefiles import METHOD, finish, make_probe, make_session, small_lake, write_lab, write_session
 
@@ -306,6 +310,19 @@ def test_unit_stat(truth):
                 rate = spikes / length.sum()
                 assert found[1] == pytest.approx(rate)
                 assert found[0] == pytest.approx(violations / (2 * spikes * 0.002) / rate)
+
+
+def test_unit_stat_does_not_depend_on_the_order_of_spikes(truth, tmp_path):
+    rng = np.random.default_rng(3)
+    lake, _ = truth
+    wanted = lake.sql("FROM ephys.unit_stat ORDER BY ALL").fetchall()
+    root = tmp_path / "shuffled"
+    shutil.copytree(lake.root, root)
+    for path in (root / "tables/ephys/spike").rglob("*.parquet"):
+        rows = pq.ParquetFile(path).read()
+        pq.write_table(rows.take(pa.array(rng.permutation(rows.num_rows))), path)
+    with maplake.open(root) as shuffled:
+        assert shuffled.sql("FROM ephys.unit_stat ORDER BY ALL").fetchall() == wanted
 
 
 def test_method_is_named(truth):

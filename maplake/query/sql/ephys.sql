@@ -57,21 +57,48 @@ JOIN experiment.session_trial AS t USING (subject_id, session, trial);
 -- The published computation, see docs/tables.md. A spike at the same sample as the one before it
 -- in its trial is a duplicate: it counts as a violation, not as a spike.
 CREATE VIEW ephys.unit_stat_computed AS
-WITH spikes AS (
+-- Each trial's spikes become one list, which is cheaper than a window over millions of rows. Files
+-- hold a unit's spikes in order of time, so lists mostly are in order, too; those that are not show
+-- a pair that descends, and are sorted.
+WITH lists AS (
     SELECT
-        s.subject_id,
-        s.session,
-        s.insertion_number,
-        s.clustering_method,
-        s.unit,
-        s.spike_sample <= t.stop_sample AS in_trial,
-        (s.spike_sample - lag(s.spike_sample) OVER (
-            PARTITION BY s.subject_id, s.session, s.insertion_number, s.clustering_method,
-                s.unit, s.trial
-            ORDER BY s.spike_sample
-        )) / t.sampling_rate AS isi
-    FROM ephys.spike_file AS s
+        subject_id,
+        session,
+        insertion_number,
+        clustering_method,
+        unit,
+        trial,
+        list(spike_sample) AS samples
+    FROM ephys.spike_file
+    GROUP BY ALL
+),
+found AS (
+    SELECT
+        l.*,
+        t.stop_sample,
+        t.sampling_rate,
+        list_filter(
+            list_zip(l.samples[2:], l.samples[:-1]),
+            lambda p: (p[1] - p[2]) / t.sampling_rate < 0.002
+        ) AS pairs
+    FROM lists AS l
     JOIN ephys.trial_span AS t USING (subject_id, session, insertion_number, trial)
+),
+close AS (
+    SELECT
+        * EXCLUDE (pairs),
+        CASE
+            WHEN len(list_filter(pairs, lambda p: p[1] < p[2])) = 0 THEN pairs
+            ELSE list_filter(
+                list_zip(list_sort(samples)[2:], list_sort(samples)[:-1]),
+                lambda p: (p[1] - p[2]) / sampling_rate < 0.002
+            )
+        END AS violations
+    FROM found
+),
+twice AS (
+    SELECT *, list_filter(violations, lambda p: p[1] = p[2]) AS duplicates
+    FROM close
 ),
 counts AS (
     SELECT
@@ -80,11 +107,14 @@ counts AS (
         insertion_number,
         clustering_method,
         unit,
-        count(isi) AS isi_count,
-        count(*) FILTER (isi < 0.002) AS violation_count,
-        count(*) FILTER (isi IS DISTINCT FROM 0) AS spike_count,
-        count(*) FILTER (isi IS DISTINCT FROM 0 AND in_trial) AS spike_count_in_trial
-    FROM spikes
+        sum(len(samples) - 1) AS isi_count,
+        sum(len(violations)) AS violation_count,
+        sum(len(samples) - len(duplicates)) AS spike_count,
+        sum(
+            len(list_filter(samples, lambda s: s <= stop_sample))
+            - len(list_filter(duplicates, lambda p: p[1] <= stop_sample))
+        ) AS spike_count_in_trial
+    FROM twice
     GROUP BY ALL
 ),
 durations AS (
