@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,9 @@ def watch(
     health: Annotated[
         Path | None, typer.Option(help="The health file, instead of .maplake/watch.json.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Keep a report in this folder up to date, too.")
+    ] = None,
     workers: Workers = 1,
 ) -> None:
     """Take in, compute and report whatever arrives, once its files have settled.
@@ -49,8 +53,24 @@ def watch(
     # What ingest says of a fault, every time, the watch says once.
     ingest = logging.getLogger("maplake.ingest.publish")
     ingest.addFilter(lambda record: not getattr(record, "is_reported", False))
+    if report is not None:
+        watching.report = partial(_report, watching, report)
     _stop_on_signals(watching)
     watching.run(rounds=rounds)
+
+
+def _report(watching: Any, out: Path) -> None:
+    """Bring the report up to date; a figure that fails is said, and tried again with the next."""
+    import maplake
+    from maplake.reports import make_report
+
+    with maplake.open(watching.config.lake.root) as lake:
+        done = make_report(lake, out, workers=watching.settings.workers, progress=watching.pause)
+    log = logging.getLogger("maplake.watch")
+    if not done.unchanged:
+        log.info("report: %d drawn, %d pages", done.figures, done.pages)
+    for one in done.failed:
+        log.error("report: %s: %s", one.file, one.reason)
 
 
 def _stop_on_signals(watching: Any) -> None:

@@ -40,6 +40,7 @@ SETTINGS: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.formatter.useoffset": False,
     "image.interpolation": "nearest",
+    "text.parse_math": False,  # names of animals and regions are no formulas
 }
 
 

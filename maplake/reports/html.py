@@ -95,7 +95,8 @@ def _cell(row: Row, name: str, _words: str, number: bool, made: Mapping[str, Any
     inner = made[name](row) if name in made else text(value)
     exact = value.isoformat() if isinstance(value, datetime) else value
     data = escape("" if exact is None else str(exact))
-    return f'<td{_class(number)} data-value="{data}">{inner}</td>'
+    kind = ' class="date"' if isinstance(value, datetime) else _class(number)
+    return f'<td{kind} data-value="{data}">{inner}</td>'
 
 
 def _class(number: bool) -> str:

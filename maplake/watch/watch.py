@@ -135,18 +135,18 @@ class Watch:
         found = pipeline.run(
             self.config,
             workers=self.settings.workers,
-            progress=self._pause,
+            progress=self.pause,
             ready=self.settling.ready,
         )
         self._heed(found.sources)
-        self._pause()
+        self.pause()
         if self._data() == self._done_for:
             return
-        made = compute(self.config, workers=self.settings.workers, progress=self._pause)
+        made = compute(self.config, workers=self.settings.workers, progress=self.pause)
         for done in made.done:
             self._heed_computed(done)
         if self.report is not None:
-            self._pause()
+            self.pause()
             self.report()
         self._done_for = self._data()
 
@@ -189,8 +189,16 @@ class Watch:
             log.error("this round did not run through, the next one tries again: %s", text)
             self.health.fault = text
 
-    def _pause(self, *_progress: object) -> None:
-        """Say that the watch lives; leave the round if it was told to stop."""
+    def pause(self, *_progress: object) -> None:
+        """Say that the watch lives; leave the round if it was told to stop.
+
+        Long work calls it between its steps, with its progress.
+
+        Raises
+        ------
+        Stopped
+            If the watch was told to stop.
+        """
         self._say("working")
         if self._stop.is_set():
             raise Stopped

@@ -141,8 +141,9 @@
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `raster and PSTH of unit ${unit}, ${panel.title} from ${panel.event}`);
       panels.append(canvas);
-      drawPanel(canvas, panel, top);
     }
+    // All of them are there before their widths are asked for.
+    [...panels.children].forEach((canvas, place) => drawPanel(canvas, data.panels[place], top));
     legend(data.panels);
   }
 
