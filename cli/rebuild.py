@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .compute import compute_built_in
 from .ingest import Workers, finish
 from .state import JsonOption, State, state_of
 
@@ -37,10 +38,14 @@ def rebuild(
             "--spare", help="Put damaged lake-wide and entered tables back from second copies."
         ),
     ] = False,
+    no_compute: Annotated[
+        bool,
+        typer.Option("--no-compute", help="Leave tables that are made from others as they are."),
+    ] = False,
     workers: Workers = 1,
     json: JsonOption = False,
 ) -> None:
-    """Read again from the raw files; session numbers stay.
+    """Read again from the raw files, then compute what is made from it; session numbers stay.
 
     The lake can be read meanwhile. Sessions whose raw files have gone are kept.
     """
@@ -56,7 +61,8 @@ def rebuild(
     if outdated and not report.sources and not json:
         state.output.line("nothing to do: no reader was corrected since it was used")
         return
-    finish(state.output, report, time.perf_counter() - started)
+    made = None if no_compute else compute_built_in(state, workers)
+    finish(state.output, report, time.perf_counter() - started, made)
 
 
 def _check_options(

@@ -27,9 +27,9 @@ def test_readers_see_whole_sessions_and_no_error(figures):
 
 def test_the_page_is_written_anew(figures, tmp_path):
     page = tmp_path / "page.md"
-    put_on_page(page, "old")
+    put_on_page(page, "former figures")
     put_on_page(page, as_page(figures))
     text = page.read_text(encoding="utf-8")
-    assert "old" not in text
+    assert "former figures" not in text
     assert text.count("concurrency:begin") == 1
     assert "same bytes as by one process: yes" in text

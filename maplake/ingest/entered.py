@@ -19,7 +19,7 @@ from maplake.ingest.report import SourceReport
 from maplake.ingest.session import FAILED, IN, UNCHANGED
 from maplake.ingest.sources import reading
 from maplake.ingest.state import SourceState, hash_file, read_manifest, read_state
-from maplake.layout import LAKE_NAME, Layout
+from maplake.layout import LAKE_NAME, Layout, table_file
 from maplake.readers import Reader
 from maplake.readers.foraging_meta import read_lab
 from maplake.tables import Table, get
@@ -189,11 +189,13 @@ def lab_of_config(config: Config) -> list[SourceReport]:
 
 
 def _digest(layout: Layout, file: Path) -> str:
-    """Return a hash over a sheet and all tables of the whole lake, which its rows belong to."""
+    """Return a hash over a sheet and the tables that its rows correct."""
     with reading(file, ANIMALS):
         found = [hash_file(file)]
-    entries = read_manifest(layout, LAKE_NAME).items()
-    found += sorted(f"{path} {entry['sha256']}" for path, entry in entries)
+    entries = read_manifest(layout, LAKE_NAME)
+    for name in ("lab.subject", "lab.water_restriction"):
+        path = str(table_file(get(name), {}))
+        found.append(f"{path} {entries.get(path, {}).get('sha256')}")
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 

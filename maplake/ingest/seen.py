@@ -96,7 +96,8 @@ class Seen:
         """Remember what was found, if anything is new; failing to is no fault."""
         if self._new == self._known:
             return
-        with contextlib.suppress(OSError):
+        # Names that are no text are looked at every time.
+        with contextlib.suppress(OSError, UnicodeEncodeError):
             files.write_json(self._file, {"readers": self._readers, "folders": self._new})
 
     def _places(
