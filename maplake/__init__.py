@@ -60,12 +60,17 @@ def _recover(root: Path) -> None:
     from contextlib import suppress
 
     from maplake.errors import MaplakeError
+    from maplake.layout import Layout
     from maplake.query import catalog
-    from maplake.writers.commit import recover_if_needed
-    from maplake.writers.lock import write_lock
 
-    recover_if_needed(root)
+    journal = Layout(root).journal
+    if journal.is_dir() and any(journal.iterdir()):
+        from maplake.writers.commit import recover_if_needed
+
+        recover_if_needed(root)
     if catalog.is_due(root):
+        from maplake.writers.lock import write_lock
+
         with suppress(MaplakeError, OSError), write_lock(root, timeout_s=0):
             catalog.refresh(root)
 

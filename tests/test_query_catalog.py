@@ -50,7 +50,7 @@ def test_every_declared_table_has_its_columns_types_and_comments(root, name):
     con = attached(root)
     found = con.sql(f"FROM {name} LIMIT 0")
     assert found.columns == [c.name for c in table.all_columns]
-    assert [str(t) for t in found.types] == [sql_type(c.type) for c in table.all_columns]
+    assert [str(t) for t in found.types] == [sql_type(c.kind) for c in table.all_columns]
     comments = dict(
         con.execute(
             "SELECT column_name, comment FROM duckdb_columns() WHERE schema_name = ? AND "

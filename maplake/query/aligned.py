@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _INSERTION = UNIT_KEY[:3]
 _CACHED = 32
 
+#: Below which a p-value is called significant, unless told.
+ALPHA = 0.05
+
 #: Time of a spike (s from the event), of a row of spikes ``s`` and one of aligned trials ``a``.
 TIME = "(s.spike_sample - a.origin_sample) / a.sampling_rate"
 

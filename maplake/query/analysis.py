@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+# What computes with arrays is imported where it is used: opening a lake must not wait for numpy.
 from maplake.errors import QueryError
-from maplake.query.aligned import Aligned, frame, where
-from maplake.query.counts import TrialCounts, trial_counts
-from maplake.query.decoding import CodingDirection, direction, project_on_coding_direction
+from maplake.query.aligned import ALPHA, Aligned, frame, where
 from maplake.query.hemisphere import contra_ipsi, hemisphere
-from maplake.query.numbers import bin_edges
-from maplake.query.selectivity import ALPHA, selectivity
 from maplake.query.sqltext import literal
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from maplake.query.counts import TrialCounts
+    from maplake.query.decoding import CodingDirection
     from maplake.query.effects import Tuning
 
 _GO = {"event": "go", "occurrence": "last"}
@@ -87,6 +84,9 @@ class Analyses:
         QueryError
             If there is no such condition or event, or the counts are too many to hold.
         """
+        from maplake.query.counts import trial_counts
+        from maplake.query.numbers import bin_edges
+
         keys = _keys(subject_id, session, insertion_number, clustering_method, unit)
         options = {"event": event, "occurrence": occurrence, "all_units": all_units}
         return trial_counts(self._aligned, keys, condition, options, bin_edges(start, stop, bin))
@@ -147,6 +147,8 @@ class Analyses:
         QueryError
             If an insertion is on the midline or there is no such period.
         """
+        from maplake.query.selectivity import selectivity
+
         keys = _keys(subject_id, session, insertion_number, clustering_method, unit)
         options = {
             "periods": None if periods is None else list(periods),
@@ -195,6 +197,12 @@ class Analyses:
         QueryError
             If the probes are on both sides, a side has no trial, or no unit tells them apart.
         """
+        from maplake.query.decoding import (
+            CodingDirection,
+            direction,
+            project_on_coding_direction,
+        )
+
         if "{side}" not in condition:
             raise QueryError("the condition must hold {side}", found=condition)
         side = self.hemisphere(subject_id, session, insertion_number)
@@ -254,6 +262,9 @@ class Analyses:
         NotFoundError
             If there are no units, or no stimulus and no window.
         """
+        import numpy as np
+
+        from maplake.query.counts import trial_counts
         from maplake.query.effects import photostim_effect, stimulus_window
 
         keys = _keys(subject_id, session, insertion_number, clustering_method)

@@ -40,7 +40,7 @@ def check_conditions(conditions: Mapping[str, str]) -> None:
 
     con = duckdb.connect(config={"autoinstall_known_extensions": False})
     try:
-        columns = ", ".join(f"{c.name} {sql_type(c.type)}" for c in get("psth.trial").columns)
+        columns = ", ".join(f"{c.name} {sql_type(c.kind)}" for c in get("psth.trial").columns)
         con.execute(f"CREATE SCHEMA psth; CREATE TABLE psth.trial ({columns})")
         for name, predicate in conditions.items():
             _check_condition(con, name, predicate)

@@ -51,7 +51,7 @@ def _table(table: Table) -> Iterator[str]:
 
 def _row(table: Table, column: Column) -> str:
     name = f"**{column.name}**" if column.name in table.key else column.name
-    kind = sql_type(column.type) + (", null" if column.nullable else "")
+    kind = sql_type(column.kind) + (", null" if column.nullable else "")
     values = f": {', '.join(column.values)}" if column.values else ""
     return f"| {name} | {kind} | {_text(column.unit)} | {_text(column.comment + values)} |"
 

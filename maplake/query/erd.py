@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pyarrow as pa
-
 from maplake.errors import NotFoundError
 from maplake.query.known import schemas_of, tables_of
 from maplake.query.sqltext import sql_type
 from maplake.tables import Ref, Table
+from maplake.tables.model import Kind
 
 
 def mermaid(schemas: Sequence[str] | None = None, root: Path | None = None) -> str:
@@ -48,12 +47,12 @@ def _entity(table: Table) -> Iterator[str]:
             m for m, on in (("PK", column.name in table.key), ("FK", column.name in foreign)) if on
         ]
         text = column.comment.replace('"', "'") + (f" ({column.unit})" if column.unit else "")
-        parts = [_type(column.type), column.name, ", ".join(marks), f'"{text}"']
+        parts = [_type(column.kind), column.name, ", ".join(marks), f'"{text}"']
         yield "        " + " ".join(part for part in parts if part)
     yield "    }"
 
 
-def _type(kind: pa.DataType) -> str:
+def _type(kind: Kind) -> str:
     return sql_type(kind).lower().replace("[]", "_list")
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from maplake.layout import Layout
 from maplake.query.views import has_files
 from maplake.tables import Column, Table
+from maplake.tables.model import LABEL, TEXT
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,16 +32,15 @@ def scan(root: Path, table: Table) -> pl.LazyFrame:
         hive_partitioning=bool(hive),
         hive_schema=hive or None,
     )
-    labels = [c.name for c in table.columns if pa.types.is_dictionary(c.type)]
+    labels = [c.name for c in table.columns if c.kind == LABEL]
     return found.select(list(schema)).with_columns(pl.col(labels).cast(pl.String))
 
 
 def dtype(column: Column) -> Any:
     """Return the polars type of a column."""
     import polars as pl
+    import pyarrow as pa
 
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = TEXT.arrow if column.kind == LABEL else column.type
     empty = pl.from_arrow(pa.table({"x": pa.array([], kind)}))
     return empty.schema["x"] if isinstance(empty, pl.DataFrame) else pl.Null

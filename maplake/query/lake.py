@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from maplake.errors import IntegrityError, LakeNotFoundError, LakeVersionError
 from maplake.layout import FORMAT_VERSION, READABLE_SINCE, Layout
-from maplake.query.activity import Psth, psths
 from maplake.query.aligned import Aligned, frame
 from maplake.query.analysis import Analyses
 from maplake.query.connection import Connection, connect
@@ -18,13 +17,15 @@ from maplake.query.frames import scan
 from maplake.query.known import table_of
 from maplake.query.overview import as_html, as_text, overview
 from maplake.query.own_conditions import Conditions
-from maplake.query.spikes import Spikes, open_spikes
 from maplake.query.sqltext import full_identifier
 from maplake.query.steady import Steady, steady_frame
 
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
+
+    from maplake.query.activity import Psth
+    from maplake.query.spikes import Spikes
 
 T = TypeVar("T")
 
@@ -170,6 +171,8 @@ class Lake(Analyses):
         NotFoundError
             If there is no such clustering or unit, or several and none is named.
         """
+        from maplake.query.spikes import open_spikes
+
         return self._steady(
             lambda: open_spikes(
                 self.root, subject_id, session, insertion_number, unit, clustering_method
@@ -258,6 +261,8 @@ class Lake(Analyses):
         QueryError
             If there is no such condition or event.
         """
+        from maplake.query.activity import psths
+
         keys = {
             "subject_id": subject_id,
             "session": session,

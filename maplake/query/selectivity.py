@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maplake.errors import QueryError
-from maplake.query.aligned import Aligned, frame, where
+from maplake.query.aligned import ALPHA, Aligned, frame, where
 from maplake.query.hemisphere import hemisphere
 from maplake.query.numbers import Floats
 from maplake.query.sqltext import literal
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from maplake.query.lake import Lake
 
-ALPHA = 0.05
 #: Length of the delay in the trials that are compared (s), to the resolution of the rigs' files.
 DELAY_S = 1.2
 _RESOLUTION_S = 5e-5

@@ -6,22 +6,21 @@ import re
 from datetime import date, datetime, time
 from pathlib import Path
 
-import pyarrow as pa
-
 from maplake.errors import LakeError
-from maplake.tables.model import PARTITION_KEYS
+from maplake.tables.model import PARTITION_KEYS, Kind
 
+#: DuckDB's names by Arrow's.
 _TYPES = {
-    pa.string(): "VARCHAR",
-    pa.int16(): "SMALLINT",
-    pa.int32(): "INTEGER",
-    pa.int64(): "BIGINT",
-    pa.float32(): "FLOAT",
-    pa.float64(): "DOUBLE",
-    pa.bool_(): "BOOLEAN",
-    pa.date32(): "DATE",
-    pa.time64("us"): "TIME",
-    pa.timestamp("us"): "TIMESTAMP",
+    "string": "VARCHAR",
+    "label": "VARCHAR",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "float32": "FLOAT",
+    "float64": "DOUBLE",
+    "bool": "BOOLEAN",
+    "date32": "DATE",
+    "time64[us]": "TIME",
+    "timestamp[us]": "TIMESTAMP",
 }
 
 
@@ -52,13 +51,9 @@ def literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def sql_type(kind: pa.DataType) -> str:
-    """Return the DuckDB type of an Arrow type."""
-    if pa.types.is_dictionary(kind):
-        return sql_type(kind.value_type)
-    if pa.types.is_list(kind):
-        return f"{sql_type(kind.value_type)}[]"
-    return _TYPES[kind]
+def sql_type(kind: Kind) -> str:
+    """Return the DuckDB type of a column's kind."""
+    return _TYPES[kind.name] + "[]" * kind.depth
 
 
 def glob_literal(root: Path, pattern: str) -> str:

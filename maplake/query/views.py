@@ -140,7 +140,7 @@ def _empty_view(table: Table) -> str:
 def scan(root: Path, table: Table) -> str:
     """Return the table function that reads a table's files, or where it has them, merged ones."""
     if is_compact(root, table):
-        kind = sql_type(table.column("subject_id").type)
+        kind = sql_type(table.column("subject_id").kind)
         options = f"hive_partitioning = true, hive_types = {{'subject_id': {kind}}}"
         return f"read_parquet({glob_literal(root, compact_glob(table))}, {options})"
     return f"read_parquet({glob_literal(root, relative_glob(table))}{hive_options(table)})"
@@ -148,7 +148,7 @@ def scan(root: Path, table: Table) -> str:
 
 def hive_options(table: Table) -> str:
     """Return the arguments that make columns of a partitioned table's folders, with their types."""
-    types = {c.name: sql_type(c.type) for c in table.columns}
+    types = {c.name: sql_type(c.kind) for c in table.columns}
     hive = ", ".join(f"{literal(n)}: {types[n]}" for n in table.partition)
     return f", hive_partitioning = true, hive_types = {{{hive}}}" if hive else ""
 
@@ -184,7 +184,7 @@ def _has_file(folder: str, levels: Sequence[str]) -> bool:
 
 def empty_select(columns: Sequence[Column]) -> str:
     """Return a query without rows but with all columns in their types."""
-    nulls = ", ".join(f"NULL::{sql_type(c.type)} AS {identifier(c.name)}" for c in columns)
+    nulls = ", ".join(f"NULL::{sql_type(c.kind)} AS {identifier(c.name)}" for c in columns)
     return f"SELECT {nulls} WHERE false"
 
 
@@ -194,7 +194,7 @@ def lookup(table: Table, extra: Sequence[Sequence[object]]) -> str:
         f"({', '.join(literal(value) for value in row)})" for row in (*table.rows, *extra)
     )
     columns = ", ".join(
-        f"{identifier(c.name)}::{sql_type(c.type)}"
+        f"{identifier(c.name)}::{sql_type(c.kind)}"
         f"{' COLLATE NOCASE' if c.name in _NO_CASE else ''} AS {identifier(c.name)}"
         for c in table.columns
     )
@@ -212,7 +212,7 @@ def source_view(root: Path) -> str:
     states = Layout(root).meta / "state"
     if not any(states.glob("*.json")):
         return head + empty_select(table.columns)
-    fields = ", ".join(f"{identifier(c.name)} {sql_type(c.type)}" for c in table.columns)
+    fields = ", ".join(f"{identifier(c.name)} {sql_type(c.kind)}" for c in table.columns)
     columns = ", ".join(f"s.{identifier(c.name)}" for c in table.columns)
     source = glob_literal(root, ".maplake/state/*.json")
     return (

@@ -6,16 +6,14 @@ posterior; coordinate = voxel index * voxel size. The volume itself is a Zarr ar
 
 from __future__ import annotations
 
-import pyarrow as pa
-
-from maplake.tables.model import INT, TEXT, Column, Ref, Store, Table
+from maplake.tables.model import INT, REALS, TEXT, Column, Ref, Store, Table
 
 _VERSION = Column("annotation_version", TEXT, "name of the annotation, e.g. CCF_2017")
 _REGION = Column("region_id", INT, "number of the brain region (Allen structure id)")
 _X = Column("ccf_x", INT, "left to right (ML)", "um")
 _Z = Column("ccf_z", INT, "anterior to posterior (AP)", "um")
-_VERTICES = pa.list_(pa.list_(pa.float64()))
-_FACES = pa.list_(pa.list_(pa.int32()))
+_VERTICES = REALS.listed()
+_FACES = INT.listed().listed()
 
 TABLES = (
     Table(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from maplake.tables.experiment import TRIAL_EVENT_TYPES
 from maplake.tables.model import (
     BOOL,
+    FLOAT,
     INT,
     LABEL,
     REAL,
@@ -27,7 +26,7 @@ from maplake.tables.model import (
 
 WATER_PORTS = ("left", "right", "middle", *(f"mtl-{number}" for number in range(1, 10)))
 
-_FLOATS = pa.list_(pa.float32())
+_FLOATS = FLOAT.listed()
 _BLOCK = Column("block", INT, "number of the block, from 1")
 _BLOCK_KEY = (*SESSION_KEY, "block")
 _WATER_PORT = Column("water_port", LABEL, "water port", values=WATER_PORTS)

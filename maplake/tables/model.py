@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Columns that the folder names carry, in the order of the folders.
 PARTITION_KEYS = (
@@ -24,17 +26,51 @@ PARTITION_KEYS = (
     "annotation_version",
 )
 
-TEXT = pa.string()
-LABEL = pa.dictionary(pa.int32(), pa.string())  # text that repeats
-INT = pa.int32()
-LONG = pa.int64()
-REAL = pa.float64()
-BOOL = pa.bool_()
-DATE = pa.date32()
-TIME = pa.time64("us")
-TIMESTAMP = pa.timestamp("us")
-REALS = pa.list_(pa.float64())
-TEXTS = pa.list_(pa.string())
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An Arrow type by its name; ``depth`` times in a list.
+
+    Arrow itself is only imported where its types are asked for, as that takes longer than all
+    else that opening a lake needs.
+    """
+
+    name: str
+    depth: int = 0
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """The Arrow type."""
+        return _arrow(self.name, self.depth)
+
+    def listed(self) -> Kind:
+        """Return the type of lists of this one."""
+        return Kind(self.name, self.depth + 1)
+
+
+@cache
+def _arrow(name: str, depth: int) -> pa.DataType:
+    import pyarrow as pa
+
+    if depth:
+        return pa.list_(_arrow(name, depth - 1))
+    if name == LABEL.name:
+        return pa.dictionary(pa.int32(), pa.string())
+    return pa.type_for_alias(name)
+
+
+TEXT = Kind("string")
+LABEL = Kind("label")  # text that repeats
+INT = Kind("int32")
+LONG = Kind("int64")
+FLOAT = Kind("float32")
+REAL = Kind("float64")
+BOOL = Kind("bool")
+DATE = Kind("date32")
+TIME = Kind("time64[us]")
+TIMESTAMP = Kind("timestamp[us]")
+REALS = REAL.listed()
+TEXTS = TEXT.listed()
 
 
 class Store(Enum):
@@ -77,21 +113,28 @@ _ENTERED = ("entered", "insertion_location", "session_meta")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its Arrow type, its meaning, its unit.
+    """A column: its kind, its meaning, its unit.
 
     ``values`` lists the allowed words of a label column; empty = any.
     """
 
     name: str
-    type: pa.DataType
+    kind: Kind
     comment: str
     unit: str = ""
     nullable: bool = False
     values: tuple[str, ...] = ()
 
     @property
+    def type(self) -> pa.DataType:
+        """The Arrow type."""
+        return self.kind.arrow
+
+    @property
     def field(self) -> pa.Field:
         """The Arrow field, with unit and comment as metadata."""
+        import pyarrow as pa
+
         metadata = {"comment": self.comment} | ({"unit": self.unit} if self.unit else {})
         return pa.field(self.name, self.type, nullable=self.nullable, metadata=metadata)
 
@@ -187,12 +230,16 @@ class Table:
     @cached_property
     def file_schema(self) -> pa.Schema:
         """Arrow schema of one file (without the partition columns)."""
+        import pyarrow as pa
+
         metadata = {"table": self.full_name, "comment": self.comment}
         return pa.schema([c.field for c in self.file_columns], metadata=metadata)
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
         """Arrow schema of all stored columns, partition columns included."""
+        import pyarrow as pa
+
         return pa.schema([c.field for c in self.columns])
 
     @cached_property

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from maplake.errors import IntegrityError, SchemaError
 from maplake.tables.model import (
     BOOL,
@@ -28,6 +26,7 @@ from maplake.tables.model import (
     TIME,
     TIMESTAMP,
     Column,
+    Kind,
     Ref,
     Store,
     Table,
@@ -85,10 +84,10 @@ def check_own(table: Table, schemas: Iterable[str]) -> None:
     if table.store not in _STORES or table.computed:
         raise SchemaError(f"{table.full_name} must be kept by session, by insertion or as a whole")
     for column in table.columns:
-        _type_name(column.type, f"{table.full_name}.{column.name}")
+        _type_name(column.kind, f"{table.full_name}.{column.name}")
 
 
-def _type_name(kind: pa.DataType, place: str) -> str:
+def _type_name(kind: Kind, place: str) -> str:
     for name, known in _TYPES.items():
         if known == kind:
             return name
@@ -113,7 +112,7 @@ def as_dict(table: Table) -> dict[str, Any]:
         "columns": [
             {
                 "name": c.name,
-                "type": _type_name(c.type, f"{table.full_name}.{c.name}"),
+                "type": _type_name(c.kind, f"{table.full_name}.{c.name}"),
                 "comment": c.comment,
                 "unit": c.unit,
                 "nullable": c.nullable,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from maplake.tables.model import (
     INT,
     LABEL,
@@ -28,7 +26,7 @@ _DEVICE_KEY = (*SESSION_KEY, "tracking_device")
 _TO_DEVICE = Ref(("tracking_device",), "tracking.tracking_device")
 _TO_TRACKING = Ref((*TRIAL_KEY, "tracking_device"), "tracking.tracking")
 
-_FRAMES = pa.list_(INT)
+_FRAMES = INT.listed()
 
 #: Time from one frame to the next in s, by where a camera looks.
 FRAME_INTERVAL = {"side": 0.0034, "bottom": 0.0034, "body": 0.01}
