@@ -48,6 +48,11 @@ class Task:
     items: tuple[Item, ...]
     units: tuple[int, ...] = ()
 
+    @property
+    def stamp(self) -> str:
+        """Changes when what is fetched for its items may."""
+        return " ".join(item.fingerprint for item in self.items)
+
     def __str__(self) -> str:
         key, item = self.items[0].key, self.items[0]
         where = (key.subject_id, key.session, key.insertion_number)
@@ -116,14 +121,14 @@ def _lake(root: Path) -> Lake:
     return Lake(root)
 
 
-# The fingerprint is there to fetch anew what has changed since.
+# The stamp is there to fetch anew what has changed since.
 @lru_cache(maxsize=1)
-def _data(root: Path, key: Key, _fingerprint: str) -> UnitData:
+def _data(root: Path, key: Key, _stamp: str) -> UnitData:
     return probe_unit_data(_lake(root), key)
 
 
 @lru_cache(maxsize=1)
-def _tracking(root: Path, key: Key, _fingerprint: str) -> TrackingData | str:
+def _tracking(root: Path, key: Key, _stamp: str) -> TrackingData | str:
     try:
         return probe_tracking_data(_lake(root), key)
     except NotFoundError as error:
@@ -142,9 +147,9 @@ def _one(task: Task, item: Item, lake: Lake) -> Drawn:
 def _units(task: Task, item: Item, lake: Lake) -> Drawn:
     done = Drawn(item.name)
     try:
-        options: dict[str, Any] = {"data": _data(task.root, item.key, item.fingerprint)}
+        options: dict[str, Any] = {"data": _data(task.root, item.key, task.stamp)}
         if item.figure == _TRACKING:
-            found = _tracking(task.root, item.key, item.fingerprint)
+            found = _tracking(task.root, item.key, task.stamp)
             if isinstance(found, str):
                 done.absent = found
                 return done

@@ -120,12 +120,13 @@ class Record:
         there: dict[str, set[str]] = {}
         gone = set()
         for name in names:
-            folder = folder_of(name)
-            if folder not in there:
-                with suppress(OSError):
-                    there[folder] = {path.name for path in (self.out / folder).iterdir()}
-            if not there.get(folder, set()).issuperset(self.entries[name].files):
-                gone.add(name)
+            for file in self.entries[name].files:
+                folder, _, last = f"{folder_of(name)}/{file}".rpartition("/")
+                if folder not in there:
+                    there[folder] = _names_in(self.out / folder.lstrip("/"))
+                if last not in there[folder]:
+                    gone.add(name)
+                    break
         return gone
 
     def forget(self, name: str, keep: Iterable[str] = ()) -> int:
@@ -138,6 +139,13 @@ class Record:
                 files.remove(path)
                 files.remove_empty_parents(path, self.out)
         return len(old)
+
+
+def _names_in(folder: Path) -> set[str]:
+    try:
+        return {path.name for path in folder.iterdir()}
+    except OSError:
+        return set()
 
 
 def folder_of(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from maplake.errors import LakeLockedError, NotFoundError, QueryError, WorkerLostError
 from maplake.executors import open_executor
 from maplake.lockfile import HeldError, Lock
-from maplake.plots.lookup import Key
+from maplake.plots.lookup import Key, check_key
 from maplake.reports import facts
 from maplake.reports.draw import Drawn, Task, draw, forget, tasks_of
 from maplake.reports.expected import Expected, project, session
@@ -150,7 +150,7 @@ class _Run:
         self._finish(rows)
 
     def _chosen(self, rows: Sequence[facts.Row]) -> list[facts.Row]:
-        """Return the sessions that are wanted and not up to date.
+        """Return the sessions that are wanted.
 
         Raises
         ------
@@ -158,8 +158,11 @@ class _Run:
             If nothing in the lake is what is wanted.
         """
         mine = [row for row in rows if self.wanted.has(row["subject_id"], row["session"])]
-        if not mine and self.wanted != Wanted(self.wanted.level):
+        one = Key(self.wanted.subject_id, self.wanted.session, self.wanted.insertion_number)
+        if not mine and one != Key():
             raise NotFoundError("there is no such session")
+        if None not in (one.subject_id, one.session):
+            check_key(self.lake, one)
         if self.wanted.level == "project":
             return []
         return mine
@@ -175,12 +178,6 @@ class _Run:
             return []
         key = Key(row["subject_id"], row["session"])
         expected = session(self.lake, key, self.prints)
-        numbers = [probe["insertion_number"] for probe in expected.probes]
-        if self.wanted.insertion_number not in (None, *numbers) and self.wanted.session is not None:
-            raise NotFoundError(
-                f"there is no probe insertion {self.wanted.insertion_number}",
-                hint=f"There are {', '.join(map(str, numbers)) or 'none'}.",
-            )
         self._remove_unexpected(mine, expected)
         items = self._due([i for i in expected.items if self._is_wanted(i)])
         self._open[folder] = _Session(row, expected)
