@@ -17,6 +17,9 @@
         snapshots/<name>/      manifests and states as they were, see maplake.ingest.snapshot
         kept/                  files that snapshots need and that the lake has replaced, by SHA-256
         compact/, compact.json small tables merged by animal, for the views
+        computed.json          after which commit everything was computed
+        watch.json             how `maplake watch` does
+        set-aside/             files that `maplake check --set-aside` found to be nobody's
         journal/, staging/     commits under way
         log/                   commits done
         lock, lock.json
@@ -28,7 +31,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from maplake.tables import Table
 
@@ -66,6 +69,13 @@ def safe_name(text: str) -> str:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         quoted = f"{quoted[:_LONGEST].rpartition('%')[0] or quoted[:_LONGEST]}%7E{digest}"
     return quoted or "%00"
+
+
+def is_inside(path: object) -> bool:
+    """Whether a path in a record of the lake is one below the lake's root, as it was written."""
+    if not isinstance(path, str) or not path or path[0] == "/" or "\0" in path:
+        return False
+    return ".." not in path.split("/") and "\\" not in path and not PureWindowsPath(path).drive
 
 
 @dataclass(frozen=True)
