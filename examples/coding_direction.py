@@ -17,8 +17,10 @@ import numpy as np
 import maplake
 from maplake.plots import FIGURES, Key
 from maplake.plots.coding import projection
+from maplake.plots.style import SETTINGS
 from maplake.query.decoding import project_on_coding_direction
 
+plt.rcParams.update(SETTINGS)  # the looks of maplake's own figures
 lake = maplake.open("maplake-demo/lake")
 key = Key(subject_id=400002, session=2, insertion_number=1)
 

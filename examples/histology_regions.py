@@ -18,7 +18,9 @@ import maplake
 from maplake.plots import FIGURES, Key
 from maplake.plots.project import units_by_region
 from maplake.plots.slices import pseudocoronal
+from maplake.plots.style import SETTINGS
 
+plt.rcParams.update(SETTINGS)  # the looks of maplake's own figures
 lake = maplake.open("maplake-demo/lake")
 key = Key(subject_id=400001, session=1, insertion_number=1)
 

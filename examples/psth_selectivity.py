@@ -20,7 +20,9 @@ from maplake.plots import FIGURES, Key
 from maplake.plots.population import average, by_side, stacked
 from maplake.plots.psth import raster_and_psth
 from maplake.plots.selectivity import by_position, selectivity_of
+from maplake.plots.style import SETTINGS
 
+plt.rcParams.update(SETTINGS)  # the looks of maplake's own figures
 lake = maplake.open("maplake-demo/lake")
 key = Key(subject_id=400002, session=2, insertion_number=1)
 

@@ -16,7 +16,9 @@ import polars as pl
 
 import maplake
 from maplake.plots import FIGURES, Key
+from maplake.plots.style import SETTINGS
 
+plt.rcParams.update(SETTINGS)  # the looks of maplake's own figures
 lake = maplake.open("maplake-demo/lake")
 key = Key(subject_id=400001, session=1, insertion_number=1)
 
