@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from maplake.writers import spikes
 
 #: The rig whose recordings may lack bitcodes.
 _WITHOUT_CODES = "RRig-MTL"
-_METHOD, _UNIT = "clustering_method", "unit"
+_METHOD, _UNIT, _SPIKE = "clustering_method", "unit", "ephys.spike"
 _SPIKES = ("spike_sample", "spike_unit", "spike_channel", "spike_depth", "spike_amplitude")
 
 
@@ -67,12 +67,16 @@ def take(work: Work, item: Item, state: SourceState) -> None:
     data = read(source, trials_of(work), partition, rig)
     target = spike_store(partition, data.clustering_method)
     state.outputs.append(str(target))
-    with ThreadPoolExecutor(1) as pool:  # packing leaves the interpreter to others
-        store = work.stage.array(target)
-        packing = pool.submit(spikes.write, store, data.arrays, data.attributes)
+    own = _own(work, item, data.tables)
+    spike = {_SPIKE: own.pop(_SPIKE)} if _SPIKE in own else {}
+    work.tables(state, own, partition)
+    store = work.stage.array(target)
+    work.later(
+        state,
+        partial(spikes.write, store, data.arrays, data.attributes),
         # Spikes were sorted with their arrays; there are millions.
-        work.tables(state, _own(work, item, data.tables), partition, is_sorted=("ephys.spike",))
-        packing.result()
+        partial(work.tables, state, spike, partition, is_sorted=(_SPIKE,)),
+    )
     work.result.lookups += data.lookups.items()
     skipped = [one for records in data.records for one in records.skipped]
     work.skipped(state, f"{EPHYS}-{source.insertion_number}", skipped)
@@ -86,7 +90,7 @@ def _own(work: Work, item: Item, tables: dict[str, pa.Table]) -> dict[str, pa.Ta
     """
     first = min(i.source.insertion_number or 0 for i in work.plan.items if i.source.kind == EPHYS)
     if item.source.insertion_number == first:
-        return tables
+        return dict(tables)
     return {name: data for name, data in tables.items() if get(name).kind != "ephys_event"}
 
 
@@ -182,7 +186,7 @@ def _assemble(
         "ephys.probe_insertion": _insertion_table(recording.info, trials),
         "ephys.ephys_trial": _trial_table(trials, float(recording.info["sampling_rate"])),
         "ephys.unit": _unit_table(source, partition, recording, sorting, (ids, counts, offsets)),
-        "ephys.spike": _spike_table(method, ids, counts, _ordered(trial, order), sample),
+        _SPIKE: _spike_table(method, ids, counts, _ordered(trial, order), sample),
         **{name: data for name, data in sorting.tables.items() if name != "ephys.unit"},
     }
     wave_order = _rows_of(units[_UNIT].to_numpy(), ids)

@@ -65,7 +65,7 @@ def stage_session(config: Config, run: str, plan: SessionPlan) -> StagedSession:
                     out.add(item.source.kind)
             result = work.finish()
     except BaseException:
-        work.stage.abandon()
+        work.abandon()
         raise
     result.seconds = time.perf_counter() - begin
     return result

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from maplake.config import Config
-from maplake.errors import CorruptFileError, MaplakeError, MissingFileError
+from maplake.errors import CorruptFileError, LakeError, MaplakeError, MissingFileError
 from maplake.ingest.align import BehaviorTrials
 from maplake.ingest.session import IN, SessionPlan
 from maplake.ingest.state import SourceState, hash_whole_file, read_manifest
@@ -77,6 +78,8 @@ class Work:
         self.result = StagedSession()
         self.trials: BehaviorTrials | None = None
         self._whole: set[str] = set()
+        self._pool = ThreadPoolExecutor(2)
+        self._pending: list[tuple[SourceState, Future[None]]] = []
 
     def file(self, name: str, partition: Mapping[str, object]) -> Path:
         """Return the file of a partition: the one staged just now, else the one in the lake.
@@ -148,6 +151,31 @@ class Work:
             state.outputs.append(str(table_file(table, partition)))
             state.rows[name] = rows
 
+    def later(self, state: SourceState, *writes: Callable[[], None]) -> None:
+        """Write what is large beside the reading of what follows.
+
+        Packing leaves the interpreter to others. The writes of one source wait at most, as they
+        hold its arrays in memory.
+        """
+        self.settle()
+        self._pending = [(state, self._pool.submit(write)) for write in writes]
+
+    def settle(self) -> None:
+        """Wait for what :meth:`later` was told; its errors are those of its source."""
+        pending, self._pending = self._pending, []
+        for state, future in pending:
+            try:
+                future.result()
+            except LakeError:
+                raise
+            except MaplakeError as error:
+                self.result.errors[state.key] = error
+
+    def abandon(self) -> None:
+        """Throw everything staged away, once nothing is being written there any more."""
+        self._pool.shutdown(cancel_futures=True)
+        self.stage.abandon()
+
     def skipped(self, state: SourceState, source: str, items: list[Skipped]) -> None:
         """Stage what a reader left out, with the reasons."""
         for item in items:
@@ -165,11 +193,13 @@ class Work:
 
     def finish(self) -> StagedSession:
         """Return the result; nothing stays staged if anything failed."""
+        self.settle()
         if self.result.errors or not self.result.states:
-            self.stage.abandon()
+            self.abandon()
             self.result.states = []
             self.result.lookups = []
         else:
+            self._pool.shutdown()
             self.result.staged = self.stage.finish()
         return self.result
 
