@@ -84,7 +84,7 @@ def read_version(layout: Layout) -> int | None:
         return int(json.loads(layout.format_file.read_bytes())["format_version"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrityError(
             "the lake's version cannot be read",
             file=layout.format_file,

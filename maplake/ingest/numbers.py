@@ -8,6 +8,7 @@ from datetime import datetime
 
 from maplake.errors import IntegrityError
 from maplake.layout import Layout, spare_file
+from maplake.recordfile import MOST, read_json
 from maplake.writers import files
 
 
@@ -32,12 +33,15 @@ class SessionNumbers:
 
     def _load(self) -> dict[str, dict[str, int]]:
         try:
-            numbers: dict[str, dict[str, int]] = json.loads(self._path.read_bytes())
+            numbers: dict[str, dict[str, int]] = read_json(self._path)
+            _check(numbers)
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise IntegrityError(
-                "the registry of session numbers is damaged", file=self._path
+                "the registry of session numbers is damaged",
+                file=self._path,
+                hint="`maplake check` says which command repairs it.",
             ) from error
         return numbers
 
@@ -68,3 +72,9 @@ class SessionNumbers:
             self._known = json.dumps(self._numbers)
             self._changed = False
         return True
+
+
+def _check(numbers: dict[str, dict[str, int]]) -> None:
+    for number in (n for names in numbers.values() for n in names.values()):
+        if type(number) is not int or not 0 < number <= MOST:
+            raise ValueError(number)

@@ -8,7 +8,6 @@ of its own, whose files are second names (hard links) of these.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from maplake.ingest.lakes import check_version, writing
 from maplake.ingest.state import hash_whole_file, read_manifest
 from maplake.layout import FORMAT_VERSION, Layout, safe_name
 from maplake.query import catalog
+from maplake.recordfile import read_files, read_json
 from maplake.seal import sealed
 from maplake.writers import files
 from maplake.writers.lock import staging_run, write_lock
@@ -156,10 +156,9 @@ def _folders(layout: Layout) -> list[Path]:
 def _manifest(folder: Path, book: str) -> dict[str, dict[str, Any]]:
     path = folder / "manifest" / f"{book}.json"
     try:
-        found: dict[str, dict[str, Any]] = json.loads(path.read_bytes())["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return read_files(path)
+    except (OSError, ValueError) as error:
         raise IntegrityError("a record of a snapshot is damaged", file=path) from error
-    return found
 
 
 def _find(layout: Layout, name: str) -> Path:
@@ -174,7 +173,7 @@ def _find(layout: Layout, name: str) -> Path:
 
 def _read(folder: Path) -> Snapshot:
     try:
-        found = json.loads((folder / _ABOUT).read_bytes())
+        found = read_json(folder / _ABOUT)
         return Snapshot(**{n: found[n] for n in Snapshot.__dataclass_fields__})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IntegrityError("a record of a snapshot is damaged", file=folder / _ABOUT) from error

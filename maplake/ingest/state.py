@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,7 +13,15 @@ from stat import S_ISREG
 from typing import Any
 
 from maplake.errors import FileFormatError, IntegrityError
-from maplake.layout import LAKE_NAME, Layout, manifest_file, session_name, state_file
+from maplake.layout import (
+    LAKE_NAME,
+    Layout,
+    is_inside,
+    manifest_file,
+    session_name,
+    state_file,
+)
+from maplake.recordfile import MOST, is_count, read_files, read_json
 from maplake.seal import is_broken
 
 #: Raw recordings are too large to be hashed whole at every ingest; these are sampled.
@@ -113,7 +120,7 @@ def read_whole(layout: Layout) -> dict[str, dict[tuple[str, str], SourceState]]:
 def is_whole(path: Path) -> bool:
     """Whether a record is there and is what was written."""
     try:
-        found = json.loads(path.read_bytes())
+        found = read_json(path)
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and not is_broken(found)
@@ -148,14 +155,16 @@ def _read(path: str) -> dict[tuple[str, str], SourceState]:
 
 def _parse(path: Path) -> dict[tuple[str, str], SourceState]:
     try:
-        found = json.loads(path.read_bytes())
+        found = read_json(path)
         states = [
             SourceState(**{k: v for k, v in item.items() if k in _FIELDS})
             for item in found["sources"]
         ]
+        for state in states:
+            _check(state)
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(
             "a state file of the lake is damaged",
             file=path,
@@ -163,6 +172,29 @@ def _parse(path: Path) -> dict[tuple[str, str], SourceState]:
             hint="`maplake check` says which command repairs it.",
         ) from error
     return {state.key: state for state in states}
+
+
+_KEYS = ("subject_id", "session", "insertion_number")
+_TEXTS = [f.name for f in fields(SourceState) if f.type == "str"]
+_COUNTS = [f.name for f in fields(SourceState) if f.type == "dict[str, int]"]
+
+
+def _check(state: SourceState) -> None:
+    """Refuse a state whose values are of other kinds than they were written."""
+    values = vars(state)
+    keys = [values[name] for name in _KEYS if values[name] is not None]
+    sound = (
+        all(type(values[name]) is str for name in _TEXTS)
+        and (state.reason is None or type(state.reason) is str)
+        and all(is_count(value) and value <= MOST for value in keys)
+        and is_count(state.reader_version)
+        and all(type(digest) is str for digest in state.files.values())
+        and all(is_inside(path) for path in state.outputs)
+        and all(is_count(n) for name in _COUNTS for n in values[name].values())
+        and all([type(item) for item in one] == [str, int, int] for one in state.stat)
+    )
+    if not sound:
+        raise ValueError(f"the record of {state.kind} {state.name} is not what was written")
 
 
 def state_json(states: Iterable[SourceState]) -> dict[str, Any]:
@@ -174,16 +206,16 @@ def read_manifest(layout: Layout, name: str) -> dict[str, dict[str, Any]]:
     """Return rows, bytes and SHA-256 of the files of a session (or of the whole lake)."""
     path = layout.root / manifest_file(name)
     try:
-        files: dict[str, dict[str, Any]] = json.loads(path.read_bytes())["files"]
+        return read_files(path)
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise IntegrityError(
             "a manifest of the lake is damaged",
             file=path,
+            found=str(error),
             hint="`maplake check` says which command repairs it.",
         ) from error
-    return files
 
 
 def state_name(subject_id: int | None, session: int | None) -> str:

@@ -234,7 +234,7 @@ def _registry(layout: Layout, numbers: Mapping[tuple[int, str], int]) -> Iterato
         if numbers:
             yield _of_registry(place, "the register of session numbers is missing")
         return
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         yield _of_registry(place, f"the register of session numbers is damaged: {error}")
         return
     for (subject, name), number in numbers.items():
@@ -273,7 +273,7 @@ def read_record(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"the record cannot be read: {error}") from error
     if not isinstance(found, dict) or is_broken(found):
         raise ValueError("the record is not what was written")

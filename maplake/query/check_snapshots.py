@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from maplake.layout import Layout, manifest_file
 from maplake.query.check_files import digest_of, read_record
 from maplake.query.overview import table_name
 from maplake.query.problems import Problem
+from maplake.recordfile import read_files
 
 __all__ = ["check_snapshots"]
 
@@ -58,10 +58,9 @@ def _book(
 
 def _files(path: Path) -> Mapping[str, Any]:
     try:
-        found: Mapping[str, Any] = json.loads(path.read_bytes())["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_files(path)
+    except (OSError, ValueError):
         return {}
-    return found
 
 
 def _problem(layout: Layout, file: Path, message: str) -> Problem:

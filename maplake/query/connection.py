@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from maplake.errors import LakeError, QueryError
 from maplake.layout import Layout
 from maplake.query import catalog
+from maplake.query.refusal import refused
 from maplake.query.sqltext import literal
 from maplake.query.steady import Result, Steady, steady_frame
 
@@ -109,6 +110,7 @@ class Connection:
         Polars reads the frames of a join side by side, and a connection answers one at a time: each
         reading has its own.
         """
+        import duckdb
         from polars.io.plugins import register_io_source
 
         def make() -> pl.LazyFrame:
@@ -124,7 +126,10 @@ class Connection:
             frame = frame if columns is None else frame.select(columns)
             yield (frame if rows is None else frame.head(rows)).collect()
 
-        schema = self.steady(make).collect_schema()
+        try:
+            schema = self.steady(make).collect_schema()
+        except duckdb.Error as error:
+            raise refused(error) from error
         return steady_frame(register_io_source(read, schema=schema), self.steady)
 
     def sql(self, query: str, params: Any = None) -> duckdb.DuckDBPyRelation:

@@ -365,7 +365,7 @@ def _check_version(root: Path) -> None:
         found = int(json.loads(file.read_bytes())["format_version"])
     except FileNotFoundError as error:
         raise LakeNotFoundError("there is no lake here", file=root) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrityError("the lake's version cannot be read", file=file) from error
     if found > FORMAT_VERSION:
         raise LakeVersionError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maplake.layout import Layout, session_name
+from maplake.recordfile import read_json
 
 __all__ = ["Commit", "commits"]
 
@@ -98,12 +99,13 @@ def commits(
 def _read(path: Path) -> Iterator[Commit]:
     """Read a record; one that is damaged is left out, as it only tells of the past."""
     try:
-        record = json.loads(json.loads(path.read_bytes())["body"])
+        record = json.loads(read_json(path)["body"])
         note = dict(record["note"])
+        datetime.fromisoformat(record["time"])
         yield Commit(
-            record["time"],
+            str(record["time"]),
             str(note.pop("command", "")),
-            record.get("maplake", ""),
+            str(record.get("maplake", "")),
             str(note.pop("session", note.pop("records", ""))),
             note.pop("changes", []),
             note,

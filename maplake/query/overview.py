@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from html import escape
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from maplake.errors import IntegrityError
 from maplake.layout import Layout
 from maplake.query.known import tables_of
+from maplake.recordfile import read_files
 from maplake.tables import Store, Table
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def manifest_files(root: Path) -> dict[str, dict[str, dict[str, object]]]:
     found = {}
     for path in sorted((Layout(root).meta / "manifest").glob("*.json")):
         try:
-            found[path.stem] = dict(json.loads(path.read_bytes())["files"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            found[path.stem] = read_files(path)
+        except (OSError, ValueError) as error:
             raise IntegrityError("a manifest of the lake is damaged", file=path) from error
     return found
 

@@ -57,7 +57,7 @@ def read(root: Path) -> dict[str, OwnCondition]:
         return {str(name): _decode(value) for name, value in found.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise IntegrityError(
             f"the lake's trial conditions cannot be read: {error}",
             file=file,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,19 +40,35 @@ class Spikes:
         import zarr
 
         self._store = store
-        try:
+        with self._reading("opened"):
             self._group: Any = zarr.open_group(str(store), mode="r")
-        except (OSError, ValueError, KeyError) as error:
-            raise LakeError(
-                f"the array store cannot be opened: {error}",
-                file=store,
-                hint="`maplake check --deep` tells which files are damaged.",
-            ) from error
         self._unit = unit
         self._place = 0 if unit is None else self._find(unit)
 
+    @contextmanager
+    def _reading(self, doing: str = "read") -> Iterator[None]:
+        """Say of what file it is that zarr and its codecs complain, in many ways."""
+        try:
+            yield
+        except LakeError:
+            raise
+        except Exception as error:
+            raise LakeError(
+                f"the array store cannot be {doing}: {error}",
+                file=self._store,
+                hint="`maplake check --deep` tells which files are damaged.",
+            ) from error
+
+    def _values(self, name: str, where: Any = slice(None)) -> Any:
+        with self._reading():
+            return self._group[name][where]
+
+    def _attribute(self, name: str) -> Any:
+        with self._reading():
+            return self._group.attrs[name]
+
     def _find(self, unit: int) -> int:
-        units = self._group["unit"][:]
+        units = self._values("unit")
         place = np.flatnonzero(units == unit)
         if not len(place):
             raise NotFoundError(
@@ -66,31 +84,32 @@ class Spikes:
     def _span(self) -> slice:
         if self._unit is None:
             return slice(None)
-        first, last = self._group["unit_offset"][self._place : self._place + 2]
+        first, last = self._values("unit_offset", slice(self._place, self._place + 2))
         return slice(int(first), int(last))
 
     def _read(self, name: str) -> Any:
-        return self._group[name][self._span]
+        return self._values(name, self._span)
 
     def __len__(self) -> int:
         if self._unit is None:
-            return int(self._group["spike_sample"].shape[0])
+            with self._reading():
+                return int(self._group["spike_sample"].shape[0])
         return self._span.stop - self._span.start  # type: ignore[no-any-return]
 
     @property
     def sampling_rate(self) -> float:
         """Sampling rate of the sorter's clock (Hz)."""
-        return float(self._group.attrs["sampling_rate"])
+        return float(self._attribute("sampling_rate"))
 
     @property
     def clustering_method(self) -> str:
         """The spike sorter."""
-        return str(self._group.attrs["clustering_method"])
+        return str(self._attribute("clustering_method"))
 
     @property
     def units(self) -> npt.NDArray[np.int32]:
         """Unit numbers, shape (units,): those of the store, or the one asked for."""
-        everything: npt.NDArray[np.int32] = self._group["unit"][:]
+        everything: npt.NDArray[np.int32] = self._values("unit")
         return everything if self._unit is None else everything[self._place : self._place + 1]
 
     @property
@@ -98,7 +117,8 @@ class Spikes:
         """Unit of every spike, shape (spikes,)."""
         if self._unit is not None:
             return np.full(len(self), self._unit, np.int32)
-        return np.repeat(self.units, np.diff(self._group["unit_offset"][:]))
+        with self._reading():
+            return np.repeat(self.units, np.diff(self._values("unit_offset")))
 
     @property
     def sample(self) -> Integers:
@@ -108,8 +128,9 @@ class Spikes:
     @property
     def time(self) -> Floats:
         """Time of every spike from the first recorded trial's start (s), shape (spikes,)."""
-        first = int(self._group.attrs["first_trial_sample"])
-        return (self.sample - first) / self.sampling_rate
+        with self._reading():
+            first = int(self._attribute("first_trial_sample"))
+            return (self.sample - first) / self.sampling_rate
 
     @property
     def site(self) -> npt.NDArray[np.int32]:
@@ -129,13 +150,13 @@ class Spikes:
     @property
     def waveform(self) -> npt.NDArray[np.float32]:
         """Mean waveforms (uV): (units, channels, samples), of one unit (channels, samples)."""
-        array = self._group["waveform"]
-        return array[:] if self._unit is None else array[self._place]  # type: ignore[no-any-return]
+        where = slice(None) if self._unit is None else self._place
+        return self._values("waveform", where)  # type: ignore[no-any-return]
 
     @property
     def waveform_electrode(self) -> npt.NDArray[np.int32]:
         """Electrode of each channel of the waveforms, shape (channels,)."""
-        return self._group["waveform_electrode"][:]  # type: ignore[no-any-return]
+        return self._values("waveform_electrode")  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         what = f"unit {self._unit}" if self._unit is not None else f"{len(self.units)} units"

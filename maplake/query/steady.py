@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from maplake.errors import LakeLockedError, QueryError
 from maplake.layout import Layout
 from maplake.lockfile import HeldError, Lock
+from maplake.query.refusal import refused
 
 if TYPE_CHECKING:
     import polars as pl
@@ -191,7 +192,12 @@ class Result:
             tries += 1
             return read(self._relation())
 
-        return self._steady(once)
+        import duckdb
+
+        try:
+            return self._steady(once)
+        except duckdb.Error as error:
+            raise refused(error) from error
 
     def _call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         def call(relation: Any) -> Any:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from maplake.query.refusal import refused
+
 if TYPE_CHECKING:
     from maplake.query.steady import Steady
 
@@ -29,7 +31,10 @@ class _Frame(pl.LazyFrame):
 
     def collect(self, *args: Any, **options: Any) -> Any:
         collect = super().collect
-        return self._steady(lambda: collect(*args, **options))
+        try:
+            return self._steady(lambda: collect(*args, **options))
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            raise refused(error) from error
 
     def group_by(self, *args: Any, **options: Any) -> Any:
         return _Grouped(super().group_by(*args, **options), type(self))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
@@ -13,6 +12,7 @@ from maplake.layout import PART, Layout, compact_glob, relative_glob
 from maplake.query import own_conditions
 from maplake.query.known import schemas_of, tables_of
 from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal, sql_type
+from maplake.recordfile import read_json
 from maplake.tables import Column, Store, Table, get
 from maplake.tables.psth import ALIGN_EVENTS
 
@@ -156,10 +156,10 @@ def hive_options(table: Table) -> str:
 def is_compact(root: Path, table: Table) -> bool:
     """Whether a table is kept merged by animal, too."""
     try:
-        names = json.loads(Layout(root).compact_list.read_bytes())["tables"]
+        names = read_json(Layout(root).compact_list)["tables"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return table.full_name in names
+    return isinstance(names, list) and table.full_name in names
 
 
 def has_files(root: Path, table: Table) -> bool:

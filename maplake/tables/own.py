@@ -164,7 +164,7 @@ def read(file: Path, schemas: Iterable[str]) -> dict[str, Table]:
             check_own(table, schemas)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(
             "the lake's list of the lab's own tables is damaged",
             file=file,

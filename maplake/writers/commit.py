@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import maplake
-from maplake.errors import LakeLockedError, LakeReadOnlyError
-from maplake.layout import COMPACT, SPARED_RECORDS, Layout, spare_file, table_file
+from maplake.errors import IntegrityError, LakeLockedError, LakeReadOnlyError
+from maplake.layout import COMPACT, SPARED_RECORDS, Layout, is_inside, spare_file, table_file
 from maplake.seal import sealed
 from maplake.tables import TABLES, Table
 from maplake.writers import compact, files, keep, parquet
@@ -262,9 +262,24 @@ def _read_journal(path: Path) -> Mapping[str, Any] | None:
         if hashlib.sha256(body.encode()).hexdigest() != wrapped["sha256"]:
             return None
         record: Mapping[str, Any] = json.loads(body)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+    parts = record.get("parts") if isinstance(record, dict) else None
+    if not isinstance(parts, list) or not all(_is_part(part) for part in parts):
+        raise IntegrityError(
+            "a commit under way is not one that maplake wrote",
+            file=path,
+            hint="Look at it; then delete it: nothing of it is in the lake.",
+        )
     return record
+
+
+def _is_part(part: object) -> bool:
+    """Whether a part of a record moves and removes files of the lake only."""
+    if not isinstance(part, dict) or not is_inside(part.get("name")) or "/" in part["name"]:
+        return False
+    paths = [part.get("writes"), part.get("deletes")]
+    return all(isinstance(some, list) and all(map(is_inside, some)) for some in paths)
 
 
 def recover(layout: Layout) -> int:

@@ -8,7 +8,6 @@ so views are never behind.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from maplake.layout import PART, Layout, compact_file
+from maplake.recordfile import read_json
 from maplake.tables import SCHEMAS, TABLES, Table, own
 from maplake.writers import files
 from maplake.writers.staged import Staged
@@ -31,11 +31,13 @@ __all__ = ["follow", "listed", "merge", "stage_merged"]
 def listed(layout: Layout) -> list[Table]:
     """Return the tables that are kept merged, too."""
     try:
-        names = json.loads(layout.compact_list.read_bytes())["tables"]
+        names = read_json(layout.compact_list)["tables"]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+    if not isinstance(names, list):
+        return []
     tables = TABLES | own.read(layout.own_tables, SCHEMAS)
-    return [tables[name] for name in names if name in tables]
+    return [tables[name] for name in names if isinstance(name, str) and name in tables]
 
 
 def follow(layout: Layout, parts: Sequence[Staged]) -> Staged | None:

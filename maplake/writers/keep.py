@@ -8,13 +8,13 @@ too many, which does no harm.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from maplake.errors import IntegrityError
 from maplake.layout import Layout, book_of, manifest_file, spare_file
+from maplake.recordfile import read_files
 from maplake.writers import files
 from maplake.writers.staged import Staged
 
@@ -97,9 +97,8 @@ def _keep(layout: Layout, path: str, digest: str) -> set[Path]:
 
 def _files(path: Path) -> Files:
     try:
-        found: Files = json.loads(path.read_bytes())["files"]
+        return read_files(path)
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise IntegrityError("a manifest of the lake is damaged", file=path) from error
-    return found

@@ -1,0 +1,27 @@
+"""What DuckDB and polars say while rows are read, as errors of maplake."""
+
+from __future__ import annotations
+
+from maplake.errors import QueryError
+
+__all__ = ["refused"]
+
+_KINDS: dict[type[BaseException], type[QueryError]] = {}
+
+
+def refused(error: BaseException) -> QueryError:
+    """Return a :class:`QueryError` that is an error of the library's kind as well.
+
+    Whoever catches ``duckdb.Error`` or ``polars.exceptions.PolarsError`` goes on to catch it.
+    """
+    kind = type(error)
+    if isinstance(error, QueryError):
+        return error
+    if kind not in _KINDS:
+        _KINDS[kind] = type("QueryError", (QueryError, kind), {"__reduce__": _plain})
+    return _KINDS[kind](str(error))
+
+
+def _plain(error: QueryError) -> tuple[object, ...]:
+    """Let it cross to other processes as a plain QueryError: its own class has no name there."""
+    return (QueryError, (error.message,))
