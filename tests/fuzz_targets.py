@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import fuzz_lake
 import numpy as np
 from openpyxl import Workbook
 
-from maplake import readers, simulate, tables
+from maplake import config, readers, simulate, tables
 from maplake.config.settings import PUBLISHED_PHOTOSTIM
+from maplake.errors import ConfigError, MaplakeError, SourceError
+from maplake.ingest.load_table import loadable
+from maplake.publication.verify import _listing
 from maplake.readers.base import (
     BehaviorContext,
     HistologyContext,
@@ -23,7 +28,11 @@ from maplake.readers.base import (
 )
 from maplake.readers.ccf_annotation import open_volume
 from maplake.readers.ccf_tables import read_regions, read_surface
+from maplake.readers.dlc_csv import read_csv
+from maplake.readers.dlc_files import read_trial_map
+from maplake.readers.dlc_h5 import read_h5
 from maplake.readers.foraging_meta import day_tables, read_animal, read_lab
+from maplake.readers.matlab import load as read_matlab
 from maplake.readers.table_sheet import read as read_table_sheet
 
 _RATE = 30_000.0  # Hz
@@ -41,6 +50,8 @@ class Target:
     name: str
     entry: str
     read: Callable[[Path], object]
+    refuses: type[MaplakeError] = SourceError
+    in_lake: bool = False  # what is damaged is a lake, see fuzz_lake.py
 
 
 @cache
@@ -112,8 +123,14 @@ def _days(path: Path) -> list[object]:
     return [day_tables(day) for day in days.values()]
 
 
-def _sheet(name: str) -> Callable[[Path], object]:
-    return lambda path: read_table_sheet(path, tables.get(name), {"MK001": 1})
+def _sheet(path: Path) -> object:
+    """Read a sheet of ``maplake load`` into the table that its name begins with."""
+    return read_table_sheet(path, tables.get(path.stem), {"MK001": 1})
+
+
+def _settings(path: Path) -> object:
+    found = config.load(path)
+    return found.lake, found.align_types, found.conditions, list(found.photostim)
 
 
 TARGETS = {
@@ -139,13 +156,21 @@ TARGETS = {
         Target("site_info", "landmarks", _through("site_info", _histology(1))),
         Target("animals", "*.*", _through("animals")),
         Target("insertion_locations", "*.*", _through("insertion_locations")),
-        Target("table_sheet", "*.*", _sheet("lab.surgery")),
+        Target("table_sheet", "*.*", _sheet),
         Target("ccf_annotation", "*.*", _volume),
         Target("region_csv", "regions.csv",
                lambda path: read_regions(path, path.with_name("hexcode.csv"), "v")),
         Target("surface_mesh", "*.mat", read_surface),
         Target("foraging_meta", "*.csv", _days),
         Target("lab_meta", ".", read_lab),
+        Target("trial_map", "*.txt", read_trial_map),
+        Target("dlc_csv_file", "*.csv", read_csv),
+        Target("dlc_h5_file", "*.h5", read_h5),
+        Target("matlab", "*.mat", read_matlab),
+        Target("verify_listing", "*.*", lambda path: _listing(path, "/MAP")("MK001/x.bin")),
+        Target("lake_toml", "*.toml", _settings, ConfigError),
+        *(Target(name, "lake.toml", ask, MaplakeError, in_lake=True)
+          for name, ask in fuzz_lake.OPERATIONS.items()),
     )
 }  # fmt: skip
 
@@ -196,31 +221,128 @@ def make_seeds(folder: Path, real: Path | None = None) -> None:
     seeds.one("site_info", whole.glob("histology/MK001/*/landmarks*"))
     for name, file in (("animals", lab.animals_file), ("insertion_locations", lab.insertions_file)):
         seeds.each(name, [file, _as_workbook(file)])
-    surgery = folder / "surgery.csv"
-    surgery.write_text("water_restriction_number,surgery_id,username,start_time,end_time,"
-                       "surgery_description\nMK001,1,ada,2021-01-01,2021-01-02 10:00,x\n",
-                       encoding="utf-8")  # fmt: skip
-    seeds.each("table_sheet", [surgery, _as_workbook(surgery)])
+    seeds.each("table_sheet", _sheets(folder / "sheets"))
     seeds.each("ccf_annotation", [*whole.glob("ccf/*.nrrd"), _as_tiff(folder / "volume.tif")])
     regions = [shutil.copy(next(whole.glob("ccf/mouse*.csv")), folder / "regions.csv")]
     seeds.one("region_csv", [*regions, *whole.glob("ccf/hexcode.csv")])
     seeds.each("surface_mesh", whole.glob("ccf/*.mat"))
     seeds.each("foraging_meta", whole.glob("metadata/*.csv"))
     seeds.one("lab_meta", whole.glob("metadata/lab/*.csv"))
+    seeds.each("trial_map", [_text(folder / "MK001_0_side.txt", "0\t1\n1\t2\n2\t4\n")])
+    seeds.each("dlc_csv_file", sorted(whole.glob("tracking/*/*/*.csv"))[:1])
+    seeds.each("dlc_h5_file", sorted(whole.glob("tracking/*/*/*.h5"))[:1])
+    seeds.each("matlab", sorted(folder.glob("plain/ephys/**/*.mat"))[:3])
+    seeds.each("matlab", sorted(whole.glob("behavior*/**/*.mat"))[:3])
+    seeds.each("verify_listing", _listings(folder))
+    example = Path(__file__).resolve().parents[1] / "lake.toml.example"
+    settings = [_text(folder / "lake.toml", SETTINGS), lab.config]
+    seeds.each("lake_toml", [*settings, shutil.copy(example, folder / "example.toml")])
+    fuzz_lake.make_lab(folder / "seeds" / "lake")
     if real is not None:
-        seeds.each("spikeglx", sorted((real / "spikeglx_meta").rglob("*.ap.meta"))[::4])
-        seeds.each("bitcode", real.rglob("*_bitcode.mat"))
-        seeds.each("delay_response", (real / "bpod_mat").rglob("dl25*.mat"))
+        _real_seeds(seeds, real)
+
+
+def _real_seeds(seeds: _Seeds, real: Path) -> None:
+    """Add files of rigs; what is of no format of maplake's may be refused when whole."""
+    seeds.each("spikeglx", sorted((real / "spikeglx_meta").rglob("*.ap.meta"))[::4])
+    seeds.each("bitcode", real.rglob("*_bitcode.mat"))
+    seeds.each("delay_response", (real / "bpod_mat").rglob("dl25*.mat"))
+    seeds.foreign = True
+    seeds.each("matlab", _small(real.rglob("*.mat")))
+    seeds.each("dlc_csv_file", _small((real / "pose_dlc").rglob("*.csv")))
+    seeds.each("dlc_h5_file", _small((real / "pose_dlc").rglob("*.h5")))
+    seeds.one("kilosort", (real / "kilosort_phy").glob("*/*"))
+    seeds.one("nidq", (real / "spikeglx_bin" / "NP2_with_sync").glob("*.nidq.*"))
+    atlas = real / "ccf_atlas" / "map-ephys"
+    regions = seeds.folder / "real" / "regions.csv"
+    regions.parent.mkdir()
+    shutil.copyfile(atlas / "mousebrainontology_2.csv", regions)
+    seeds.one("region_csv", [regions, atlas / "hexcode.csv"])
+
+
+def _small(files: Iterable[Path]) -> list[Path]:
+    return [file for file in sorted(files) if 0 < file.stat().st_size < 300_000]
+
+
+SETTINGS = r"""
+[lake]
+root = "lake"
+[behavior]
+rigs = [{ name = "RRig", path = "rigs", priority = 0 }]
+min_file_kib = 0
+[ephys]
+paths = ["ephys", 'C:\data']
+[ccf]
+version_name = "CCF_2017"
+resolution_um = 20
+[conditions]
+mine = "outcome = 'hit' AND trial > 3"
+other = { predicate = "true", description = "all" }
+[align_types]
+far = { event = "go", trials = 1, offset = 0.5, start = -1.0, stop = 2.0 }
+[publish]
+source = { endpoint = "1111", path = "/rigs", local = "rigs" }
+[publish.destinations]
+archive = { endpoint = "2222", path = "/MAP" }
+[logging]
+level = "INFO"
+[dask]
+scheduler = "tcp://x:8786"
+"""
+
+
+def _text(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _listings(folder: Path) -> list[Path]:
+    digest = "0123456789abcdef" * 4
+    sums = f"{digest}  MAP/MK001/x.bin\n{digest} *MAP/MK001/y.bin\n"
+    table = f"file_path,bytes,sha256\nMK001/x.bin,12,{digest}\nMK001/y.bin,,{digest}\n"
+    items = [{"name": "MAP/MK001/x.bin", "size": 12, "type": "file"}, {"name": "a", "type": "dir"}]
+    return [_text(folder / "sums.txt", sums), _text(folder / "table.csv", table),
+            _text(folder / "globus.json", json.dumps({"DATA": items}))]  # fmt: skip
+
+
+def _sheets(folder: Path) -> list[Path]:
+    """Return a sheet for each table that sheets are loaded into, as CSV and some as workbooks."""
+    folder.mkdir()
+    found = []
+    for number, name in enumerate(loadable()):
+        columns = tables.get(name).columns
+        cells = [_cell(column) for column in columns]
+        lines = [",".join(column.name for column in columns), ",".join(cells)]
+        sheet = _text(folder / f"{name}.csv", "\n".join(lines) + "\n")
+        try:
+            _sheet(sheet)
+        except MaplakeError:
+            continue
+        found += [sheet, *([_as_workbook(sheet)] if number % 5 == 0 else [])]
+    return found
+
+
+def _cell(column: tables.Column) -> str:
+    if column.values:
+        return str(column.values[0])
+    kind = str(column.type)
+    for part, cell in {"int": "1", "float": "1.5", "double": "1.5", "date": "2021-01-01",
+                       "timestamp": "2021-01-01 10:00", "time": "10:00",
+                       "bool": "true"}.items():  # fmt: skip
+        if part in kind and "dictionary" not in kind:
+            return cell
+    return "x"
 
 
 class _Seeds:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.foreign = False  # whether what comes now need not be of the format
 
     def one(self, target: str, files: Any) -> None:
         """Add one seed of several files."""
         here = self.folder / "seeds" / target
-        place = here / str(len(list(here.glob("*"))))
+        place = here / f"{'foreign' if self.foreign else ''}{len(list(here.glob('*')))}"
         place.mkdir(parents=True)
         for file in [*files]:
             shutil.copyfile(file, place / Path(file).name)

@@ -1,0 +1,96 @@
+"""What ``fuzz.py`` found, kept in a file from which a search goes on, and in a page."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+_BEGIN, _END = "<!-- fuzz:begin -->", "<!-- fuzz:end -->"
+COMMAND = "python tests/fuzz.py --report docs/fuzz.json --page docs/reliability.md"
+
+
+class Tally:
+    """Outcomes by format, seed and range of case numbers.
+
+    Ranges with a violation are not kept: the next search repeats them.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.ranges: dict[str, dict[str, Any]] = {}
+        self.failures: list[dict[str, Any]] = []
+        if path is not None and path.exists():
+            self.ranges = json.loads(path.read_bytes())["ranges"]
+
+    def has(self, key: str) -> bool:
+        """Whether a range has been searched."""
+        return key in self.ranges
+
+    def add(self, key: str, part: dict[str, Any]) -> None:
+        """Take in a range: its counts by outcome, seconds, and failures."""
+        self.failures += part["failures"]
+        if not part["failures"]:
+            self.ranges[key] = {"counts": part["counts"], "seconds": part["seconds"]}
+        self.write()
+
+    def write(self) -> None:
+        """Write the file aside and rename it."""
+        if self._path is None:
+            return
+        system = f"{platform.system()}, Python {platform.python_version()}"
+        content = {"system": system, "ranges": dict(sorted(self.ranges.items()))}
+        aside = self._path.with_name(f"{self._path.name}.part")
+        aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        aside.replace(self._path)
+
+    def by_format(self) -> dict[str, Counter[str]]:
+        """Return the outcomes of each format; ``seconds`` is among the counts."""
+        found: dict[str, Counter[str]] = {}
+        for key, part in self.ranges.items():
+            counts = found.setdefault(key.split(" ")[0], Counter())
+            counts.update(part["counts"])
+            counts["seconds"] += part["seconds"]
+        return dict(sorted(found.items()))
+
+
+def page(tally: Tally) -> str:
+    """Return the block of the page."""
+    rows, total = [], Counter()
+    for name, counts in tally.by_format().items():
+        total.update(counts)
+        rows.append(_row(f"`{name}`", counts))
+    cases = sum(total[kind] for kind in ("rows", "skip", "error"))
+    told = (
+        f"**{cases:,} cases, {len(tally.failures)} violations**: no other exception, no hang over "
+        "10 s, no 2 GB, nothing executed, nothing written elsewhere, no value that went wrong "
+        f"unseen. {total['seconds'] / 60:.0f} minutes of one process."
+    )
+    lines = [
+        told,
+        "",
+        "| what is damaged | cases | rows | rows, some skipped | refused |",
+        "|---|---:|---:|---:|---:|",
+        *rows,
+        _row("in all", total),
+        "",
+        f"`{COMMAND}`",
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, counts: Counter[str]) -> str:
+    cells = [counts[kind] for kind in ("rows", "skip", "error")]
+    return f"| {name} | {sum(cells):,} | " + " | ".join(f"{c:,}" for c in cells) + " |"
+
+
+def rewrite(path: Path, tally: Tally) -> None:
+    """Put the figures between the marks of a page; without marks, it stays as it is."""
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if begin and end:
+        block = f"{before}{begin}\n{page(tally)}\n{end}{after}"
+        path.write_text(block, encoding="utf-8", newline="\n")
