@@ -183,4 +183,14 @@ def _numbers(content: _Array, kind: str) -> Any:
     content = np.atleast_2d(content.T)
     if content.dtype.kind == "c":
         return content
-    return content.astype(_NUMBERS.get(kind, content.dtype.newbyteorder("=")), copy=False)
+    wanted = np.dtype(_NUMBERS.get(kind, content.dtype.newbyteorder("=")))
+    if not np.can_cast(content.dtype, wanted) and wanted.kind in "biu":
+        _check_fits(content, wanted)
+    return content.astype(wanted, copy=False)
+
+
+def _check_fits(content: _Array, kind: np.dtype[Any]) -> None:
+    """Refuse numbers that the class beside them cannot hold: they would become others."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        if not np.array_equal(content.astype(kind), content):
+            raise ValueError(f"holds numbers that are no {kind}")

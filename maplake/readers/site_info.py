@@ -89,7 +89,8 @@ def _read_sites(file: Path, shank: int, context: HistologyContext, found: Found)
     scale = matlab.number(site["pos"].get("mmPerPixel"), "site.pos.mmPerPixel")
     if scale is None or not 0 < scale < np.inf:
         raise CorruptFileError("no voxel size", place="site.pos.mmPerPixel", found=scale)
-    warped = site.get("warp") is not None and np.size(site["warp"]) > 0
+    warp = site.get("warp")
+    warped = warp.size > 0 if isinstance(warp, np.ndarray) else bool(warp)
     with np.errstate(over="ignore"):  # what is too large is told below, or left out
         position = _xyz(site["pos"], "site.pos") * scale * 1000
         mri = _xyz(site["warp"], "site.warp") * scale * 1000 if warped else None
