@@ -161,12 +161,9 @@ def _remove(state: State, name: str, *, dry_run: bool) -> None:
 
 def counts_of(config: Any) -> list[dict[str, Any]]:
     """Return how many partitions of each computed table are in, wait, failed or are stale."""
-    from maplake.compute.stale import standing
+    from maplake.compute.tally import counts
 
-    found: dict[str, Counter[str]] = {}
-    for item in standing(config):
-        found.setdefault(item.table, Counter())[item.status] += 1
-    return [{"table": table, **counts} for table, counts in found.items()]
+    return counts(config)
 
 
 def show_counts(output: Output, counts: list[dict[str, Any]]) -> None:

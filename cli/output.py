@@ -22,6 +22,7 @@ __all__ = ["Output", "Progress", "plain"]
 Progress = Callable[[str, int, int], None]
 
 _LONG = 60  # characters of a list or text shown in a table's cell
+_MANY = 100  # rows; a table of thousands takes rich seconds
 
 
 @dataclass
@@ -52,18 +53,20 @@ class Output:
         self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = (), title: str = ""
     ) -> None:
         """Print rows as a table; ``columns`` chooses and orders them."""
+        names = list(columns) or list(rows[0] if rows else ())
+        if len(rows) > _MANY and not title:
+            sys.stdout.writelines(f"{line}\n" for line in _plain_table(rows, names))
+            return
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
         console = self._console(sys.stdout)
         terminal = console.is_terminal
-        names = list(columns) or list(rows[0] if rows else ())
         style = box.SIMPLE_HEAD if terminal else None
         table = Table(title=title or None, title_justify="left", box=style, pad_edge=False)
         for name in names:
-            numeric = any(isinstance(row.get(name), (int, float)) for row in rows)
-            side: Literal["left", "right"] = "right" if numeric else "left"
+            side: Literal["left", "right"] = "right" if _is_numeric(rows, name) else "left"
             table.add_column(name, justify=side, overflow="fold", no_wrap=not terminal)
         for row in rows:
             table.add_row(*(Text(cell_text(row.get(name))) for name in names))
@@ -111,6 +114,30 @@ class Output:
         # that nothing is cut.
         terminal = file.isatty()
         return Console(file=file, width=None if terminal else 10_000, emoji=False)
+
+
+def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return any(isinstance(row.get(name), (int, float)) for row in rows)
+
+
+def _plain_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a table as rich makes them off a terminal."""
+    from rich.cells import cell_len
+    from rich.control import strip_control_codes
+
+    columns = []
+    for name in names:
+        texts = (name, *(cell_text(row.get(name)) for row in rows))
+        cells = [strip_control_codes(text).expandtabs() for text in texts]
+        widths = [len(cell) if cell.isascii() else cell_len(cell) for cell in cells]
+        wide, numeric = max(widths), _is_numeric(rows, name)
+        columns.append(
+            [
+                " " * (wide - width) + cell if numeric else cell + " " * (wide - width)
+                for cell, width in zip(cells, widths, strict=True)
+            ]
+        )
+    return map("  ".join, zip(*columns, strict=True))
 
 
 def plain(value: Any) -> Any:

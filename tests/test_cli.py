@@ -511,3 +511,15 @@ def test_erd():
 def test_plain_values():
     values = {"nan": float("nan"), "list": (1, None), "path": Path("a"), "bytes": b"\x01"}
     assert output.plain(values) == {"nan": None, "list": [1, None], "path": "a", "bytes": "01"}
+
+
+def test_a_long_table_looks_as_a_short_one(monkeypatch, capsys):
+    rows = [
+        {"n": i, "text": "x" * (i % 7), "wide": None if i % 2 else "é脳" * (i % 3), "x": i * 1.5}
+        for i in range(20)
+    ]
+    output.Output().table(rows)
+    short = capsys.readouterr().out
+    monkeypatch.setattr(output, "_MANY", 1)
+    output.Output().table(rows)
+    assert capsys.readouterr().out == short

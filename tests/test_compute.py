@@ -13,11 +13,12 @@ from labs import content, ingest, sql
 from typer.testing import CliRunner
 
 import maplake
+from maplake.compute import tally
 from maplake.compute.model import Computation
 from maplake.compute.run import run
 from maplake.compute.stale import remove, standing
 from maplake.config import load
-from maplake.errors import ConfigError, NotFoundError, SchemaError
+from maplake.errors import ConfigError, IntegrityError, NotFoundError, SchemaError
 from maplake.ingest.entered import load_animals
 from maplake.ingest.state import read_state
 from maplake.layout import Layout
@@ -112,6 +113,31 @@ def test_everything_once_then_nothing(config):
     assert again.current == len(first.done)
     assert check(config.lake.root, deep=True) == []
     assert {s.status for s in standing(config)} == {"in"}
+
+
+def test_counts_are_kept_while_nothing_changes(config, monkeypatch):
+    def counted():
+        by_table = {row["table"]: row for row in tally.counts(config)}
+        return by_table["mylab.doubled"]
+
+    monkeypatch.setattr(tally, "_SETTLED_NS", 0)
+    run(config)
+    before = counted()
+    kept = Layout(config.lake.root).meta / "cache" / "computed_counts.json"
+    with monkeypatch.context() as quick:
+        quick.setattr(tally, "_counted", lambda config: pytest.fail("was counted anew"))
+        assert counted() == before
+    content = kept.read_bytes()
+    for damaged in (b"", b"{}", content[:-20], content.replace(b'"key": "', b'"key": "0')):
+        kept.write_bytes(damaged)
+        assert counted() == before
+        assert kept.read_bytes() == content
+    edit(config, 'Column("doubled", INT, "twice the spikes")', 'Column("twice", REAL, "twice")')
+    assert counted() == {"table": "mylab.doubled", "stale": before["in"]}
+    name = next((Layout(config.lake.root).meta / "state").glob("*_*.json"))
+    name.write_bytes(b"{}")
+    with pytest.raises(IntegrityError):
+        counted()
 
 
 def test_rows_are_those_of_the_function_and_seen_everywhere(config):

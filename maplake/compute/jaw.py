@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.optimize import curve_fit
-from scipy.signal import butter, filtfilt, hilbert
 
 from maplake.compute.model import Computation, Key
 from maplake.compute.units import part
@@ -50,6 +48,8 @@ def jaw_phase(y: NDArray[np.floating], rate: float) -> NDArray[np.float64]:
     phase
         In rad, 0 to 2 pi, (trials, frames); a peak of y is at pi.
     """
+    from scipy.signal import butter, filtfilt, hilbert  # slow to import, as all of scipy
+
     b, a = butter(_ORDER, BAND, btype="band", fs=rate)
     moved = filtfilt(b, a, y, axis=-1)
     return np.asarray(np.angle(hilbert(moved, axis=-1)) + np.pi)
@@ -93,6 +93,8 @@ def _fitted(
     x: NDArray[np.floating], y: NDArray[np.floating], peak: float
 ) -> NDArray[np.float64] | None:
     """Return width, peak, height and base of the curve of least squares; None if none is found."""
+    from scipy.optimize import curve_fit
+
     low, high = float(y.min()), float(y.max())
     bounds = ([1e-6, 0, 0, 0], [np.pi / 2, 2 * np.pi, high + low, high])
     try:

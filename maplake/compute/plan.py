@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
-from pathlib import PurePosixPath
 from typing import Any
 
 from maplake.compute.model import Computation, Key
@@ -14,7 +13,7 @@ from maplake.errors import ConfigError
 from maplake.ingest.outdated import input_hash
 from maplake.ingest.session import IN
 from maplake.ingest.state import SourceState, read_all, state_name
-from maplake.layout import LAKE_NAME, Layout, relative_glob, table_file
+from maplake.layout import LAKE_NAME, PART, Layout, relative_glob
 from maplake.query.lake import Lake
 from maplake.query.overview import manifest_files
 from maplake.query.views import raw_name
@@ -175,13 +174,13 @@ def tasks(books: Books, computation: Computation, stored: Iterable[Table], code:
 
 def _keys(books: Books, computation: Computation, first: Table) -> Iterator[Key]:
     levels = computation.levels
-    prefix = relative_glob(first).split("*")[0].rsplit("/", 1)[0]
+    prefix = relative_glob(first).split("*")[0].rsplit("/", 1)[0] + "/"
     seen = set()
     for files in books.manifests.values():
         for path in files:
-            if not path.startswith(f"{prefix}/"):
+            if not path.startswith(prefix):
                 continue
-            parts = dict(part.split("=", 1) for part in PurePosixPath(path).parts if "=" in part)
+            parts = dict(part.split("=", 1) for part in path.split("/") if "=" in part)
             values = tuple(int(parts[name]) for name in levels if name in parts)
             if len(values) == len(levels) and values not in seen:
                 seen.add(values)
@@ -190,11 +189,10 @@ def _keys(books: Books, computation: Computation, first: Table) -> Iterator[Key]
 
 def _place(table: Table, key: Key) -> str:
     """Return the file of an input, or its folder where it has several files for a partition."""
-    if all(name in key for name in table.partition):
-        return str(table_file(table, key))
-    known = takewhile(lambda name: name in key, table.partition)
-    levels = [f"{name}={key[name]}" for name in known]
-    return "/".join(["tables", table.schema, table.name, *levels, ""])
+    # Said for every input of every partition: made of text, not by way of paths.
+    levels = [f"{name}={key[name]}" for name in takewhile(key.__contains__, table.partition)]
+    last = PART if len(levels) == len(table.partition) else ""
+    return "/".join(["tables", table.schema, table.name, *levels, last])
 
 
 def state_key(computation: str, key: Key) -> tuple[str, str]:

@@ -14,18 +14,13 @@ from typing import Any
 
 from maplake.compute import foraging, jaw, selectivity, shanks, slices, units
 from maplake.compute.model import Computation
+from maplake.compute.modules import GROUP, modules_of
 from maplake.config import Config
 from maplake.errors import ConfigError, NotFoundError, SchemaError
 from maplake.query.known import tables_of
 from maplake.tables import SCHEMAS, TABLES, Table, own
 
 __all__ = ["GROUP", "built_in", "dependants", "find", "levels", "load", "own_tables"]
-
-#: Entry points of packages that bring tables: modules with computations in them.
-GROUP = "maplake.tables"
-
-#: A module of tables that need not be named.
-BESIDE = "lake_tables.py"
 
 _BUILT_IN = (
     *units.COMPUTATIONS,
@@ -71,13 +66,6 @@ def _foreign(config: Config) -> Iterator[Computation]:
                 place=f"entry point {GROUP}",
             ) from error
         yield from _in_module(module, Path(getattr(module, "__file__", None) or point.value))
-
-
-def modules_of(config: Config) -> list[Path]:
-    """Return the lab's own modules: ``lake_tables.py`` beside lake.toml, and those it names."""
-    beside = [config.file.with_name(BESIDE)] if config.file is not None else []
-    found = [*(path for path in beside if path.is_file()), *config.tables.modules]
-    return list(dict.fromkeys(found))
 
 
 def _run(path: Path) -> ModuleType:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import poisson
 
 from maplake.compute.model import Computation, Key
 from maplake.errors import QueryError
@@ -74,6 +73,8 @@ def drift_metric(count: NDArray[np.integer], duration: NDArray[np.floating]) -> 
     kernel = np.ones(_WINDOW) / _WINDOW
     averages = np.array([np.convolve(unit, kernel, "same")[::_WINDOW] for unit in rates])
     mean = rates.mean(axis=1, keepdims=True)
+    from scipy.stats import poisson  # takes longer to import than all of maplake
+
     below = poisson.cdf(averages, mean)
     share = ((below > _HIGH) | (below < _LOW)).mean(axis=1)
     return np.where(mean[:, 0] > 0, share, np.nan)

@@ -1,0 +1,116 @@
+"""How many partitions of each computed table stand where; counted anew only after a change.
+
+What was counted is kept in ``.maplake/cache`` under a hash over all that it follows from: names,
+sizes and times of the states and manifests, the catalog, the code. It is no part of the lake: where
+it is missing, damaged or of something else, or cannot be written, everything is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import maplake
+from maplake.compute.modules import GROUP, modules_of
+from maplake.config import Config
+from maplake.errors import MaplakeError
+from maplake.layout import Layout
+from maplake.query import catalog
+from maplake.writers import files
+
+__all__ = ["counts"]
+
+#: A file that was written a moment ago can be written again without another time of change.
+_SETTLED_NS = 2_000_000_000
+#: Folders of the package whose code tells where a partition stands.
+_CODE = ("", "compute", "ingest", "query", "query/sql", "tables")
+
+
+def counts(config: Config) -> list[dict[str, Any]]:
+    """Return, per computed table, its name as ``table`` and the number of partitions by status.
+
+    Raises
+    ------
+    ConfigError
+        If a module of the lab cannot be run.
+    IntegrityError
+        If a state or manifest is damaged.
+    """
+    layout = Layout(config.lake.root)
+    file = layout.meta / "cache" / "computed_counts.json"
+    key, newest = _key(config, layout)
+    found = None if key is None else _kept(file, key)
+    if found is None:
+        found = _counted(config)
+        # Whatever was written while it was counted makes another key.
+        if key is not None and time.time_ns() - newest > _SETTLED_NS:
+            with suppress(OSError, MaplakeError):
+                if _key(config, layout)[0] == key:
+                    files.write_json(file, {"key": key, "counts": found})
+    return [{"table": table, **dict(by_status)} for table, by_status in found]
+
+
+def _counted(config: Config) -> list[Any]:
+    from maplake.compute.stale import standing
+
+    found: dict[str, Counter[str]] = {}
+    for item in standing(config):
+        found.setdefault(item.table, Counter())[item.status] += 1
+    return [[table, list(by_status.items())] for table, by_status in found.items()]
+
+
+def _kept(file: Path, key: str) -> list[Any] | None:
+    try:
+        known = json.loads(file.read_bytes())
+        if known["key"] != key:
+            return None
+        return [
+            [str(table), [(str(s), int(n)) for s, n in rows]] for table, rows in known["counts"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _key(config: Config, layout: Layout) -> tuple[str | None, int]:
+    """Return a hash over all that the counts follow from, and the newest time of change (ns).
+
+    It is None where that cannot be told.
+    """
+    settings = catalog.read_settings(layout.root)
+    if settings is None or not catalog.is_usable(layout.root, settings):
+        return None, 0
+    stamps = [*_stamps(layout.meta / "state"), *_stamps(layout.meta / "manifest")]
+    stamps += [s for s in _stamps(layout.meta) if s[0] == layout.own_tables.name]
+    package = Path(maplake.__file__).parent
+    code = [_stamps(package / folder) for folder in _CODE]
+    parts = [asdict(settings), stamps, code, _of_the_lab(config)]
+    text = json.dumps(parts, sort_keys=True, default=str)
+    newest = max((stamp[2] for stamp in stamps), default=0)
+    return hashlib.sha256(text.encode()).hexdigest(), newest
+
+
+def _stamps(folder: Path) -> list[tuple[str, int, int, int]]:
+    """Return name, size, time of change (ns) and number of every file in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+    except OSError:
+        return []
+    return sorted((name, i.st_size, i.st_mtime_ns, i.st_ino) for name, i in found)
+
+
+def _of_the_lab(config: Config) -> list[tuple[str, str]]:
+    """Return the hashes of the lab's own computations; maplake's need not be imported for it."""
+    if not (modules_of(config) or entry_points(group=GROUP)):
+        return []
+    from maplake.compute.registry import load
+
+    return sorted((c.name, c.code_hash()) for c in load(config).values())
