@@ -9,6 +9,7 @@ from html import unescape
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -338,3 +339,17 @@ def test_the_command(mine, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(root, "project", "--workers", 1).exit_code == 0
     assert Path("report/index.html").exists()
+
+
+def test_a_watch_keeps_a_report(mine, tmp_path, monkeypatch):
+    root, out, drawn = mine
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    (out / PROBE / "drift-map.png").unlink()
+    config = tmp_path / "lake.toml"
+    config.write_text(f"[lake]\nroot = '{root.as_posix()}'\n", encoding="utf-8")
+    watch = ["--config", str(config), "--quiet", "watch", "--rounds", "1", "--settle", "0"]
+    monkeypatch.setattr("maplake.watch.watch.compute", lambda *_, **__: SimpleNamespace(done=[]))
+    done = CliRunner().invoke(main.app, [*watch, "--report", str(out)])
+    assert done.exit_code == 0, done.output
+    assert [name for name, _ in drawn] == ["drift-map"]
+    assert (out / PROBE / "drift-map.png").exists()

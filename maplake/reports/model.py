@@ -9,7 +9,7 @@ from maplake.plots.lookup import Key
 
 #: What figures and pages are of.
 LEVELS = ("project", "session", "probe", "unit")
-#: Raise it when pages or their data look other than before.
+#: Raise it when the spikes of units are stored, or pictures saved, other than before.
 VERSION = 1
 
 

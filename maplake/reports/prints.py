@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from maplake.layout import LAKE_NAME, Layout, session_name
@@ -43,17 +44,18 @@ class Prints:
             for path in sorted((Layout(lake.root).meta / "manifest").glob("*.json"))
         }
         self._parsed: dict[str, Mapping[str, Any]] = {}
-        self._code = [_version(), VERSION, LOOKS, sorted(FIGURES)]
+        self._code = [_version(), VERSION, LOOKS]
+        self._pages = [self._code, sorted(FIGURES), _sources()]
 
     @cached_property
     def all(self) -> str:
         """What changes with anything in the lake."""
-        return _hash([self._code, {name: _digest(raw) for name, raw in self._raw.items()}])
+        return _hash([self._pages, {name: _digest(raw) for name, raw in self._raw.items()}])
 
     def session(self, subject_id: int, session: int) -> str:
         """Return what changes with anything that a session's report shows."""
         raw = self._raw.get(session_name(subject_id, session), b"")
-        return _hash([self._code, _digest(raw), self._shared, self._animals.get(subject_id)])
+        return _hash([self._pages, _digest(raw), self._shared, self._animals.get(subject_id)])
 
     def figure(self, name: str, key: Key) -> str:
         """Return what changes when a figure may look other than before."""
@@ -115,6 +117,14 @@ def _version() -> str:
         return version("maplake")
     except PackageNotFoundError:
         return "0"
+
+
+def _sources() -> str:
+    """Return a hash of the code that makes pages: they cost little, figures do not."""
+    folder = files("maplake.reports")
+    parts = [*folder.iterdir(), *folder.joinpath("assets").iterdir()]
+    texts = {part.name: part.read_bytes() for part in parts if part.is_file()}
+    return _digest(b"".join(texts[name] for name in sorted(texts)))
 
 
 def _digest(content: bytes) -> str:
