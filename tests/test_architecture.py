@@ -11,11 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 #: What each room may import from; every room may import itself.
-BASE = {"errors", "lockfile", "tables", "layout", "seal"}
+BASE = {"errors", "lockfile", "tables", "layout", "seal", "recordfile"}
 MAY = {
     "errors": set(),
     "lockfile": set(),
     "seal": set(),
+    "recordfile": {"layout"},
     "tables": {"errors"},
     "layout": {"tables"},
     "executors": {"errors", "cluster"},
