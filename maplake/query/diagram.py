@@ -19,7 +19,8 @@ _HEAD = """\
 Generated from the declarations in `maplake/tables` by `python -m maplake.query.diagram docs`.
 An arrow leads from a table to one whose rows refer to its rows. A box names the table and the
 columns that it adds to the keys of those before it. Blue boxes are kept in files, white ones are
-computed when asked, grey ones are constant. Tables of other schemas are named in italics.
+computed when asked, grey ones are constant. Tables of other schemas are named in italics. A
+click on a diagram shows it in full.
 [tables.md](tables.md) has every column, and `maplake erd` prints all of it as a
 [Mermaid](https://mermaid.js.org) diagram, with the lab's own tables.
 """
@@ -30,7 +31,9 @@ _LONGEST = 36  # characters of a key that are shown
 
 def page() -> str:
     """Return the page that shows the diagrams, as Markdown."""
-    shown = [f"## {name}\n\n![Tables of {name}](erd/{name}.svg)\n" for name in SCHEMAS]
+    shown = [
+        f"## {name}\n\n[![Tables of {name}](erd/{name}.svg)](erd/{name}.svg)\n" for name in SCHEMAS
+    ]
     return "\n".join([_HEAD, *shown])
 
 
