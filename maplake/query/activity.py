@@ -178,5 +178,10 @@ def _binned(
     found = found.join(places, on=["clustering_method", "unit"])
     binned = np.zeros((shape[0], len(units), shape[1]), np.int64)
     where_ = found["pattern"].to_numpy(), found["place"].to_numpy()
-    binned[where_] = found["count"].explode().to_numpy().reshape(-1, shape[1])
+    counts = found["count"].explode().to_numpy()
+    if len(counts) != len(found) * shape[1]:
+        raise QueryError(
+            "spikes have times that are no numbers", hint="`maplake check` says where."
+        )
+    binned[where_] = counts.reshape(-1, shape[1])
     return binned
