@@ -22,8 +22,10 @@ class Tally:
         self._path = path
         self.ranges: dict[str, dict[str, Any]] = {}
         self.failures: list[dict[str, Any]] = []
+        self.open: dict[str, list[str]] = {}  # ranges with violations, until they pass
         if path is not None and path.exists():
-            self.ranges = json.loads(path.read_bytes())["ranges"]
+            known = json.loads(path.read_bytes())
+            self.ranges, self.open = known["ranges"], known["open"]
 
     def has(self, key: str) -> bool:
         """Whether a range has been searched."""
@@ -32,7 +34,10 @@ class Tally:
     def add(self, key: str, part: dict[str, Any]) -> None:
         """Take in a range: its counts by outcome, seconds, and failures."""
         self.failures += part["failures"]
-        if not part["failures"]:
+        self.open.pop(key, None)
+        if part["failures"]:
+            self.open[key] = [f"{one['number']} {one['kind']}" for one in part["failures"]]
+        else:
             self.ranges[key] = {"counts": part["counts"], "seconds": part["seconds"]}
         self.write()
 
@@ -41,7 +46,8 @@ class Tally:
         if self._path is None:
             return
         system = f"{platform.system()}, Python {platform.python_version()}"
-        content = {"system": system, "ranges": dict(sorted(self.ranges.items()))}
+        ranges = dict(sorted(self.ranges.items()))
+        content = {"system": system, "open": self.open, "ranges": ranges}
         aside = self._path.with_name(f"{self._path.name}.part")
         aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         aside.replace(self._path)
@@ -63,10 +69,11 @@ def page(tally: Tally) -> str:
         total.update(counts)
         rows.append(_row(f"`{name}`", counts))
     cases = sum(total[kind] for kind in ("rows", "skip", "error"))
+    violations = sum(map(len, tally.open.values()))
     told = (
-        f"**{cases:,} cases, {len(tally.failures)} violations**: no other exception, no hang over "
+        f"**{cases:,} cases, {violations} violations**: no other exception, no hang over "
         "10 s, no 2 GB, nothing executed, nothing written elsewhere, no value that went wrong "
-        f"unseen. {total['seconds'] / 60:.0f} minutes of one process."
+        f"unseen{_still(tally)}. {total['seconds'] / 60:.0f} minutes of one process."
     )
     lines = [
         told,
@@ -79,6 +86,13 @@ def page(tally: Tally) -> str:
         f"`{COMMAND}`",
     ]
     return "\n".join(lines)
+
+
+def _still(tally: Tally) -> str:
+    """Name the ranges that had a violation and have not passed since."""
+    if not tally.open:
+        return ""
+    return f", but for these ranges, not counted below: {'; '.join(sorted(tally.open))}"
 
 
 def _row(name: str, counts: Counter[str]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from maplake.errors import QueryError
 from maplake.query.aligned import TIME, Aligned, frame, no_units, where
 from maplake.query.numbers import Floats, bin_edges
 from maplake.query.sqltext import literal
