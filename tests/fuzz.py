@@ -278,7 +278,9 @@ class Bench:
         """Return the seeds of a target."""
         from fuzz_targets import TARGETS
 
-        return _listed(self.folder / "seeds" / ("lake" if TARGETS[name].in_lake else name))
+        if TARGETS[name].in_lake:
+            return [self.folder / "seeds" / "lake"]
+        return _listed(self.folder / "seeds" / name)
 
     def case(self, name: str, number: int) -> Outcome:
         """Do one case; negative numbers are whole seeds."""
@@ -367,7 +369,7 @@ def _search_range(folder: Path, seed: int, keep: Path, name: str, start: int) ->
     failures = []
     numbers = range(start, start + _RANGE)
     if start == 0:  # whole files first: they show that the harness itself is right
-        numbers = range(-1 if name.startswith("lake_") else -len(_BENCH.seeds(name)), _RANGE)
+        numbers = range(-len(_BENCH.seeds(name)), _RANGE)
     for number in numbers:
         outcome = _BENCH.case(name, number)
         if outcome.failed:

@@ -279,7 +279,7 @@ resolution_um = 20
 mine = "outcome = 'hit' AND trial > 3"
 other = { predicate = "true", description = "all" }
 [align_types]
-far = { event = "go", trials = 1, offset = 0.5, start = -1.0, stop = 2.0 }
+far = { event = "go", trial_offset = 1, time_offset = 0.5, start = -1.0, stop = 2.0 }
 [publish]
 source = { endpoint = "1111", path = "/rigs", local = "rigs" }
 [publish.destinations]
