@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from maplake.config import Config
-from maplake.errors import MaplakeError
+from maplake.errors import IntegrityError, MaplakeError
 from maplake.ingest import find_behavior, find_ephys, find_histology, find_nidq, find_tracking
 from maplake.ingest.decide import Again, Wanted, decide, never
 from maplake.ingest.numbers import SessionNumbers
@@ -75,8 +75,17 @@ def subjects_by_h2o(layout: Layout) -> dict[str, int]:
     path = layout.root / table_file(get("lab.water_restriction"), {})
     if not path.exists():
         return {}
-    table = pq.ParquetFile(path).read(["water_restriction_number", "subject_id"]).to_pydict()
-    return dict(zip(table["water_restriction_number"], table["subject_id"], strict=True))
+    columns = ["water_restriction_number", "subject_id"]
+    try:
+        table = pq.ParquetFile(path).read(columns).to_pydict()
+        return dict(zip(*(table[name] for name in columns), strict=True))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            "a table of the lake is damaged",
+            file=path,
+            found=str(error),
+            hint="`maplake check` says which command repairs it.",
+        ) from error
 
 
 def make_plan(

@@ -126,7 +126,8 @@ class Seen:
         key = str(place.path)
         known = self._known.get(key, {})
         if known.get("print") == print_ and kind in known:
-            with contextlib.suppress(KeyError, TypeError, ValueError):
+            # What is wrong with the memory is looked up anew.
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, IndexError):
                 sources = [_from_record(place, record, listing) for record in known[kind]]
                 self._remember(key, print_, kind, known[kind])
                 return sources
@@ -142,9 +143,10 @@ class Seen:
     def _load(self) -> dict[str, dict[str, Any]]:
         try:
             found = json.loads(self._file.read_bytes())
-            known: dict[str, dict[str, Any]] = found["folders"]
-            return known if found["readers"] == self._readers and isinstance(known, dict) else {}
-        except (OSError, ValueError, KeyError, TypeError):
+            if found["readers"] != self._readers:
+                return {}
+            return {key: dict(folder) for key, folder in found["folders"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
 

@@ -123,7 +123,11 @@ class _Book:
                 text = f"it is in two manifests: {known[path]}, {self._book}"
                 yield self._owners.problem(path, "extra", text)
             known[path] = self._book
-            yield from self._file(path, entry)
+            if isinstance(entry, Mapping):
+                yield from self._file(path, entry)
+            else:
+                text = f"it says nothing of {path}"
+                yield of_book(self._book, str(manifest_file(self._book)), text)
         if manifest is None:  # files of which nothing is recorded are those of a lost record
             known.update(dict.fromkeys(self._files_of_outputs(), self._book))
 

@@ -30,10 +30,12 @@ class _Frame(pl.LazyFrame):
     _steady: Steady
 
     def collect(self, *args: Any, **options: Any) -> Any:
+        import duckdb  # it reads views
+
         collect = super().collect
         try:
             return self._steady(lambda: collect(*args, **options))
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, duckdb.Error) as error:
             raise refused(error) from error
 
     def group_by(self, *args: Any, **options: Any) -> Any:
