@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -223,7 +223,7 @@ def make_probe(rng, session, insertion, units=5, per_trial=60):
 def write_session(root, s):
     behavior = {k: v for k, v in s.columns.items() if not k.endswith("_time")}
     times = {k: s.columns[k] for k in ("trial", "start_time", "stop_time")}
-    started = [datetime(2024, 1, s.session, 10)]
+    started = [datetime(2024, 1, 1, 10) + timedelta(days=s.session - 1)]
     write_table(
         root,
         "experiment.session",
