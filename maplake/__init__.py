@@ -82,10 +82,7 @@ def __getattr__(name: str) -> Any:
 
         return Lake
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+        from maplake.version import version
 
-        try:
-            return version("maplake")
-        except PackageNotFoundError:
-            return "0+unknown"
+        return version()
     raise AttributeError(f"module 'maplake' has no attribute {name!r}")

@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -17,6 +16,7 @@ from maplake.query.lake import Lake
 from maplake.tables import Column, Ref, Store, Table
 from maplake.tables.model import INSERTION, SESSION, SUBJECT_ID, TO_INSERTION, TO_SESSION
 from maplake.tables.own import KIND
+from maplake.version import version
 
 __all__ = ["Computation", "Key", "Make", "sql_table", "table"]
 
@@ -82,17 +82,10 @@ class Computation:
 
     def code_hash(self) -> str:
         """Return a hash over the declarations, the function with what it calls, and maplake."""
-        parts = [_version(), repr(self.tables), repr(self.inputs), str(self.sql)]
+        parts = [version(), repr(self.tables), repr(self.inputs), str(self.sql)]
         if self.make is not None:
             parts += sorted(set(_sources(self.make, set())))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _version() -> str:
-    try:
-        return version("maplake")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _sources(function: Any, seen: set[int]) -> Iterator[str]:

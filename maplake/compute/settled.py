@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import maplake
 from maplake.layout import Layout
+from maplake.version import version
 from maplake.writers import files
 
 __all__ = ["is_settled", "settle"]
@@ -43,5 +43,5 @@ def _point(layout: Layout) -> dict[str, object]:
     return {
         "commits": len(names),
         "last": max(names, default=""),
-        "maplake": str(maplake.__version__),
+        "maplake": version(),
     }

@@ -18,7 +18,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import maplake
 from maplake.compute.modules import GROUP, modules_of
 from maplake.config import Config
 from maplake.errors import MaplakeError
@@ -89,7 +88,7 @@ def _key(config: Config, layout: Layout) -> tuple[str | None, int]:
         return None, 0
     stamps = [*_stamps(layout.meta / "state"), *_stamps(layout.meta / "manifest")]
     stamps += [s for s in _stamps(layout.meta) if s[0] == layout.own_tables.name]
-    package = Path(maplake.__file__).parent
+    package = Path(__file__).parents[1]
     code = [_stamps(package / folder) for folder in _CODE]
     parts = [asdict(settings), stamps, code, _of_the_lab(config)]
     text = json.dumps(parts, sort_keys=True, default=str)

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import maplake
 from maplake.config import Config
 from maplake.errors import IntegrityError, LakeError, NotFoundError
 from maplake.ingest.lakes import check_version, writing
@@ -24,6 +23,7 @@ from maplake.layout import FORMAT_VERSION, Layout, safe_name
 from maplake.query import catalog
 from maplake.recordfile import read_files, read_json
 from maplake.seal import sealed
+from maplake.version import version
 from maplake.writers import files
 from maplake.writers.lock import staging_run, write_lock
 
@@ -134,7 +134,7 @@ def _about(layout: Layout, folder: Path, name: str, note: str) -> Snapshot:
         name,
         note,
         datetime.now(UTC).isoformat(timespec="seconds"),
-        str(maplake.__version__),
+        version(),
         sum(book != "lake" for book in books),
         len(entries),
         sum(int(entry["bytes"]) for entry in entries),

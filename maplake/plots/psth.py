@@ -11,11 +11,11 @@ from maplake.errors import NotFoundError
 from maplake.plots import lookup
 from maplake.plots.lookup import Key
 from maplake.plots.style import CONTRA, epoch_lines, plain
+from maplake.query.drawing import heat_map
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from maplake.query.activity import Psth
     from maplake.query.lake import Lake
 
 _CONDITION = "good_noearlylick_{}_hit"
@@ -186,7 +186,7 @@ def population_psth(
             place=f"subject {key[0]}, session {key[1]}, insertion {key[2]}",
         )
     order = _depth_order(lake, key, result.units)
-    _heat_map(upper, result, order)
+    heat_map(upper, result.time, result.rate[order], result.bin)
     middle = result.time - _BIN_S / 2
     mean = result.rate.mean(axis=0)
     error = result.rate.std(axis=0) / np.sqrt(len(result.units))
@@ -208,48 +208,3 @@ def _depth_order(lake: Lake, key: tuple[int, int, int], units: pl.DataFrame) -> 
     rows = lake.sql(f"SELECT clustering_method, unit, unit_posy FROM ephys.unit {_where(key)}").pl()
     places = units.join(rows, on=["clustering_method", "unit"], how="left", maintain_order="left")
     return np.argsort(places["unit_posy"].to_numpy(), kind="stable")
-
-
-def _heat_map(ax: Any, result: Psth, order: Any) -> None:
-    rate = result.rate[order]
-    spread = rate.std(axis=1, keepdims=True)
-    z = (rate - rate.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
-    left = result.time[0] - result.bin
-    image = ax.imshow(
-        z,
-        aspect="auto",
-        origin="lower",
-        cmap="cividis",
-        vmin=-2.5,
-        vmax=2.5,
-        interpolation="nearest",
-        extent=(left, result.time[-1], -0.5, len(order) - 0.5),
-    )
-    ax.figure.colorbar(image, ax=ax, label="rate (z-score)", pad=0.01)
-
-
-def draw(result: Psth, ax: Any = None) -> Any:
-    """Draw a :class:`~maplake.query.activity.Psth`: a line, or a heat map of several units.
-
-    Returns
-    -------
-    The axes; time in s from the event, rate in Hz or as z-score.
-    """
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        _, ax = plt.subplots(layout="constrained")
-    if len(result.units) == 1:
-        ax.plot(result.time - result.bin / 2, result.rate[0], color=CONTRA)
-        ax.set(ylabel="rate (Hz)")
-        ax.set_ylim(bottom=0)
-    else:
-        _heat_map(ax, result, np.arange(len(result.units)))
-        ax.set(ylabel="unit")
-    ax.axvline(0, color="0.4", linestyle="--", linewidth=0.8)
-    ax.set(
-        xlabel=f"time from {result.event} (s)",
-        title=f"{result.condition}, n = {result.trial_count.max(initial=0)} trials",
-    )
-    plain(ax)
-    return ax

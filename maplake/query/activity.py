@@ -62,9 +62,15 @@ class Psth:
 
     def plot(self, ax: Any = None) -> Any:
         """Draw one unit as a line or several as a heat map; returns the matplotlib axes."""
-        from maplake.plots.psth import draw
+        from maplake.query.drawing import rates
 
-        return draw(self, ax)
+        ax = rates(ax, self.time, self.rate, self.bin)
+        ax.axvline(0, color="0.4", linestyle="--", linewidth=0.8)
+        ax.set(
+            xlabel=f"time from {self.event} (s)",
+            title=f"{self.condition}, n = {self.trial_count.max(initial=0)} trials",
+        )
+        return ax
 
     def __repr__(self) -> str:
         return (

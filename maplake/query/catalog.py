@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from maplake.query.conditions import check_align_types, check_conditions
 from maplake.query.own_conditions import Configured, check_conflicts, configured_ones
 from maplake.query.sqltext import literal
 from maplake.query.views import AlignRow, in_quick_order, statements
+from maplake.version import version
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,7 +62,7 @@ def made_by() -> str:
     A catalog of another hash may lack a view or macro that this maplake asks for.
     """
     package = Path(__file__).parents[1]
-    digest = hashlib.sha256(_version().encode())
+    digest = hashlib.sha256(version().encode())
     for place in _MAKERS:
         for path in sorted(package.glob(place)):
             digest.update(path.read_bytes())
@@ -258,19 +258,12 @@ def _remove_leftovers(layout: Layout) -> None:
 
 
 def _catalog_view(settings: Settings) -> str:
-    values = {**vars(settings), "maplake_version": _version()}
+    values = {**vars(settings), "maplake_version": version()}
     columns = ", ".join(
         f"{literal(v if isinstance(v, str) else json.dumps(v))} AS {name}"
         for name, v in values.items()
     )
     return f"CREATE VIEW ingest.catalog AS SELECT {columns}"
-
-
-def _version() -> str:
-    try:
-        return version("maplake")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _hash(made: list[str]) -> str:

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from maplake.plots.registry import LOOKS
 from maplake.reports.facts import TABLES
 from maplake.reports.model import VERSION
 from maplake.tables import get
+from maplake.version import version
 
 if TYPE_CHECKING:
     from maplake.query.lake import Lake
@@ -44,7 +44,7 @@ class Prints:
             for path in sorted((Layout(lake.root).meta / "manifest").glob("*.json"))
         }
         self._parsed: dict[str, Mapping[str, Any]] = {}
-        self._code = [_version(), VERSION, LOOKS]
+        self._code = [version(), VERSION, LOOKS]
         self._pages = [self._code, sorted(FIGURES), _sources()]
 
     @cached_property
@@ -110,13 +110,6 @@ def _belongs(path: str, key: Key) -> bool:
     return wanted is None or "/insertion_number=" not in path or (
         f"/insertion_number={wanted}/" in path
     )  # fmt: skip
-
-
-def _version() -> str:
-    try:
-        return version("maplake")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _sources() -> str:

@@ -22,11 +22,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import maplake
 from maplake.errors import IntegrityError, LakeLockedError, LakeReadOnlyError
 from maplake.layout import COMPACT, SPARED_RECORDS, Layout, is_inside, spare_file, table_file
 from maplake.seal import sealed
 from maplake.tables import TABLES, Table
+from maplake.version import version
 from maplake.writers import compact, files, keep, parquet
 from maplake.writers.lock import living_runs, write_lock
 from maplake.writers.staged import Staged
@@ -155,7 +155,7 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
         ],
         "note": dict(note),
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "maplake": str(maplake.__version__),
+        "maplake": version(),
     }
     body = json.dumps(record, sort_keys=True)
     text = json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "body": body})

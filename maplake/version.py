@@ -1,0 +1,14 @@
+"""Which maplake this is."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+
+
+def version() -> str:
+    """Return the version of the installed maplake; ``0+unknown`` where none is installed."""
+    try:
+        return installed("maplake")
+    except PackageNotFoundError:
+        return "0+unknown"
