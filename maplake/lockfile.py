@@ -158,10 +158,20 @@ class Lock:
                     return False
                 self._take_away(found)
             else:
-                with os.fdopen(handle, "wb") as marker:
-                    marker.write(json.dumps(self._signature()).encode())
+                self._sign(handle)
                 return True
         return False
+
+    def _sign(self, handle: int) -> None:
+        try:
+            with os.fdopen(handle, "wb") as marker:
+                marker.write(json.dumps(self._signature()).encode())
+        except OSError:  # unsigned, it would hold others up for a while
+            found = _read(self._marker)
+            with suppress(OSError):
+                if found is not None and not found.holder:
+                    self._marker.unlink()
+            raise
 
     def _signature(self) -> dict[str, Any]:
         return _me() | {"token": self._token, "reading": self._is_reading}

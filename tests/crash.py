@@ -21,6 +21,7 @@ import argparse
 import json
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +29,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,7 @@ if not find_spec("maplake"):  # run from a checkout that is not installed
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import faults
-from crash_bench import FAULTS, POWER, Bench, Failure, warm_up
+from crash_bench import FAULTS, KILLS, POWER, Bench, Failure, warm_up
 from crash_commands import COMMANDS
 
 _BEGIN, _END = "<!-- crash:begin -->", "<!-- crash:end -->"
@@ -44,7 +46,7 @@ _BEGIN, _END = "<!-- crash:begin -->", "<!-- crash:end -->"
 
 @dataclass
 class Tally:
-    """Cases and failures of one command under one fault."""
+    """Cases and failures of one command under one fault, and the commit that was tried."""
 
     command: str
     fault: str
@@ -52,6 +54,22 @@ class Tally:
     cases: int = 0
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
+    code: str = field(default_factory=lambda: _code())
+
+
+@cache
+def _code() -> str:
+    """Return the commit that is tried; + where the package is not as committed."""
+    here = ["git", "-C", str(Path(__file__).resolve().parents[1])]
+    words = [["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "maplake", "cli"]]
+    try:
+        found = [
+            subprocess.run([*here, *one], capture_output=True, check=True, encoding="utf-8").stdout
+            for one in words
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found[0].strip() + "+" * bool(found[1])
 
 
 def attack(bench: Bench, fault: str, most: int | None = None) -> Tally:
@@ -141,9 +159,11 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
         bad += len(row["failures"])
     kinds = [*FAULTS, POWER]
     total = sum(sum(counts.values()) for counts in cases.values())
-    kills = sum(counts["kill"] + counts["torn write"] for counts in cases.values())
+    kills = sum(counts[kind] for counts in cases.values() for kind in KILLS)
+    codes = sorted({row.get("code", "unknown") for row in found["tallies"]})
     yield f"`python tests/crash.py --points N --report docs/reliability.json`, {found['date']},"
-    yield f"{found['system']}: **{total:,} cases** ({kills:,} kills), **{bad} of them with anything"
+    yield f"{found['system']}, commit {', '.join(codes)}:"
+    yield f"**{total:,} cases** ({kills:,} kills), **{bad} of them with anything"
     nothing = ", rows lost 0, sessions half-visible 0." if not bad else "."
     yield f"but the state before or after a commit**{nothing}"
     yield ""
@@ -170,6 +190,7 @@ def _options() -> argparse.Namespace:
 
 def main() -> int:
     options = _options()
+    _code()
     if options.write:
         write_page(*options.write)
         return 0

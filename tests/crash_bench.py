@@ -35,6 +35,7 @@ CLI = "maplake_cli" if find_spec("maplake_cli") else "cli"
 FAULTS: dict[str, tuple[str | int, tuple[str, ...]]] = {
     "kill": ("kill", ()),
     "torn write": ("torn", ("write",)),
+    "torn journal": ("kill", ()),
     "ENOSPC": (errno.ENOSPC, ("write", "open", "sync", "rename", "mkdir", "truncate")),
     "EIO on write": (errno.EIO, ("write",)),
     "EIO on fsync": (errno.EIO, ("sync",)),
@@ -44,6 +45,9 @@ FAULTS: dict[str, tuple[str | int, tuple[str, ...]]] = {
     ),
 }
 POWER = "power cut"
+#: The process is killed as soon as a commit is decided, and the end of its record is lost.
+JOURNAL = "torn journal"
+KILLS = {"kill", "torn write", JOURNAL}
 _LASTING = {"EROFS from there on"}
 _SHEETS = {"animals", "insertion_locations"}
 _MAY_EXIT = {0, 5}
@@ -194,6 +198,15 @@ class Failure:
     message: str
 
 
+def _is_decision(op: Op) -> bool:
+    """Whether a call decides a commit."""
+    return op.kind == "rename" and op.other.startswith(".maplake/journal/")
+
+
+def _is_of_journal(op: Op) -> bool:
+    return op.path.endswith(".journal") or ".maplake/journal" in (op.path, op.other[:16])
+
+
 @dataclass
 class Bench:
     """A command's lab and lake, kept to start each case from.
@@ -274,6 +287,8 @@ class Bench:
 
         Of the writes to one file in a row, the first and the last are taken.
         """
+        if fault == JOURNAL:
+            return [op.number + 1 for op in self.ops if _is_decision(op)]
         kinds = FAULTS[fault][1]
         chosen = []
         for place, op in enumerate(self.ops):
@@ -287,7 +302,10 @@ class Bench:
         return chosen
 
     def sample(self, numbers: list[int], most: int | None) -> list[int]:
-        """Return at most so many calls: half of them at what is visible, half at what is staged."""
+        """Return at most so many calls: half of them at what is visible, half at what is staged.
+
+        One of them at least is at the record of a commit.
+        """
         staged = ".maplake/staging/"
         inside = [n for n in numbers if self.ops[n - 1].path.startswith(staged)
                   and self.ops[n - 1].kind != "rename"]  # fmt: skip
@@ -296,11 +314,15 @@ class Bench:
             return numbers
         few = min(len(inside), len(outside), most // 2)
         shares = (few, most - few) if len(inside) < len(outside) else (most - few, few)
-        return sorted(
+        chosen = {
             part[i * len(part) // share]
             for part, share in zip((inside, outside), shares, strict=True)
             for i in range(share)
-        )
+        }
+        decisive = [n for n in numbers if _is_of_journal(self.ops[n - 1])]
+        if decisive and not chosen.intersection(decisive):
+            chosen = {*sorted(chosen)[1:], decisive[len(decisive) // 2]}
+        return sorted(chosen)
 
     def case(self, fault: str, number: int) -> Run:
         """Run the command with a fault at one call."""
@@ -313,7 +335,11 @@ class Bench:
             later = fault in _LASTING and op.number > number and op.kind in kinds
             return action if op.number == number or later else None
 
-        return watch(lambda: maplake(self.folder, *arguments), self.root, decide)
+        run = watch(lambda: maplake(self.folder, *arguments), self.root, decide)
+        if fault == JOURNAL:
+            for record in (self.root / ".maplake" / "journal").glob("*.json"):
+                os.truncate(record, record.stat().st_size * (number % 3) // 3)
+        return run
 
     def cut(self, numbers: set[int], folder: Path) -> Iterator[tuple[int, str, Path]]:
         """Run the command once; yield what power cuts before some calls leave of the lake."""
@@ -335,7 +361,7 @@ class Bench:
 
     def verify(self, run: Run, fault: str, number: int) -> None:
         """See that the lake is as it was before or after; raise AssertionError if not."""
-        if fault not in ("kill", "torn write"):
+        if fault not in KILLS:
             self._told(run)
         self.recovers(reader_first=number % 2 == 0)
 
@@ -412,11 +438,24 @@ class Bench:
         existed = (self.root / ".maplake" / "format.json").exists()
         if not existed:
             return
-        with library.open(self.root) as lake:
-            lake.sessions()
+        for _ in range(2):
+            with library.open(self.root) as lake:
+                lake.sessions()
+            if not self._is_unsigned():
+                break
+            time.sleep(2.5)  # who died signing a lock counts as alive for 2 s
         self._is_legal(state_of(self.root))
         if (self.root / "lake.duckdb").exists():
             views_agree(self.root)
+
+    def _is_unsigned(self) -> bool:
+        try:
+            json.loads((self.root / ".maplake" / "lock.json").read_bytes())
+        except FileNotFoundError:
+            return False
+        except ValueError:
+            return True
+        return False
 
     def _is_legal(self, found: State) -> None:
         data = data_of(found)

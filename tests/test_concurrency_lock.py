@@ -123,6 +123,18 @@ def test_a_marker_that_was_never_written_does_not_hold_for_long(tmp_path):
         pass
 
 
+def test_a_lock_that_could_not_be_signed_is_free_at_once(tmp_path, monkeypatch):
+    def broken():
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lockfile, "_me", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            Lock(tmp_path / "lock").acquire()
+    with Lock(tmp_path / "lock", 0):
+        pass
+
+
 def test_a_holder_renews_its_marker(tmp_path, monkeypatch):
     monkeypatch.setattr(lockfile, "BEAT_S", 0.05)
     path = tmp_path / "lock"

@@ -22,6 +22,7 @@ from maplake.config import load
 from maplake.errors import MissingFileError, NotFoundError
 from maplake.ingest import outdated
 from maplake.ingest.rebuild import rebuild_outdated, rebuild_session
+from maplake.ingest.state import SourceState, state_json
 from maplake.ingest.status import status
 from maplake.layout import Layout, spare_file
 from maplake.query.check import check
@@ -294,3 +295,9 @@ def test_the_log_tells_what_happened(lab, root):
     assert len(json.loads(cli(lab, "log", "--json", "-n", "2").stdout)["commits"]) == 2
     next(Layout(root).log.iterdir()).write_text("{")
     assert len(commits(root)) == len(found) - 1
+
+
+def test_what_a_lake_remembers_does_not_depend_on_which_thread_was_first():
+    one = SourceState("ephys", "a", "in", outputs=["spike", "unit"])
+    other = SourceState("ephys", "a", "in", outputs=["unit", "spike"])
+    assert state_json([one]) == state_json([other])

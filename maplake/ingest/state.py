@@ -198,8 +198,9 @@ def _check(state: SourceState) -> None:
 
 
 def state_json(states: Iterable[SourceState]) -> dict[str, Any]:
-    """Return the content of a state file."""
-    return {"sources": [asdict(s) for s in sorted(states, key=lambda s: s.key)]}
+    """Return the content of a state file; the order in which tables were written is left out."""
+    ordered = sorted(states, key=lambda s: s.key)
+    return {"sources": [asdict(s) | {"outputs": sorted(s.outputs)} for s in ordered]}
 
 
 def read_manifest(layout: Layout, name: str) -> dict[str, dict[str, Any]]:
