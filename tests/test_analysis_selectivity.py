@@ -84,7 +84,7 @@ def test_selectivity_of_both_hemispheres(truth):
 def test_one_probe_is_a_part_of_the_session(truth):
     lake, _ = truth
     both = lake.selectivity(101, 1)
-    one = period_selectivity(lake, 101, 1, 2)
+    one = period_selectivity(lake._aligned, 101, 1, 2)
     assert one.equals(both.filter(insertion_number=2))
     unit = lake.selectivity(101, 1, 2, 50, periods=["delay"])
     assert unit.equals(one.filter(unit=50, period="delay"))

@@ -109,6 +109,11 @@ def test_there_is_a_down():
     TopologicalSorter(below).prepare()
 
 
+def test_no_modules_import_each_other():
+    """Nor do modules of one room, by however many others."""
+    TopologicalSorter({module: imports(module) for module in modules()}).prepare()
+
+
 def test_readers_do_not_know_each_other():
     """A format's reader may share helpers, but never calls another format's reader."""
     formats = {

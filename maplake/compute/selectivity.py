@@ -21,7 +21,7 @@ def period_selectivity(lake: Lake, key: Key) -> pl.DataFrame | None:
     place = part(lake, "ephys.insertion_location", key)
     if not len(place) or not place["ml_location"][0]:
         return None
-    return tested(lake, **key)
+    return tested(lake._aligned, **key)
 
 
 COMPUTATIONS = (

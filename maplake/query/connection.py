@@ -11,7 +11,8 @@ from maplake.layout import Layout
 from maplake.query import catalog
 from maplake.query.refusal import refused
 from maplake.query.sqltext import literal
-from maplake.query.steady import Result, Steady, steady_frame
+from maplake.query.steady import Steady
+from maplake.query.steady_result import Result
 
 if TYPE_CHECKING:
     import duckdb
@@ -112,6 +113,8 @@ class Connection:
         """
         import duckdb
         from polars.io.plugins import register_io_source
+
+        from maplake.query.steady_frame import steady_frame
 
         def make() -> pl.LazyFrame:
             con = self.get().cursor()

@@ -122,9 +122,22 @@ class TrialCounts:
         QueryError
             If xarray is not installed: pip install 'maplake[xarray]'.
         """
-        from maplake.query.handover import as_xarray
+        from maplake.query.handover import library
 
-        return as_xarray(self)
+        xarray = library("xarray")
+        keys = {name: ("unit", self.units[name].to_numpy()) for name in self.units.columns}
+        return xarray.DataArray(
+            self.count,
+            dims=("unit", "trial", "time"),
+            coords={
+                **{f"unit_{n}" if n == "unit" else n: v for n, v in keys.items()},
+                "trial": self.trial,
+                "time": ("time", self.time, {"units": "s", "long_name": f"from {self.event}"}),
+                "observed": (("unit", "trial"), self.observed),
+            },
+            name="count",
+            attrs={"condition": self.condition, "event": self.event, "bin_s": self.bin},
+        )
 
     def __repr__(self) -> str:
         units, trials, bins = self.count.shape

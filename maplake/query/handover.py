@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,37 +12,23 @@ from maplake.query.aligned import Aligned, frame, where
 from maplake.query.spikes import open_spikes
 from maplake.tables.ephys import UNIT_KEY
 
-if TYPE_CHECKING:
-    from maplake.query.counts import TrialCounts
-
 _UNIT_COLUMNS = ("clustering_method", "unit", "unit_uid", "unit_quality", "cell_type", "electrode")
 
 
-def _library(name: str) -> Any:
+def library(name: str) -> Any:
+    """Import one of them.
+
+    Raises
+    ------
+    QueryError
+        If it is not installed.
+    """
     try:
         return import_module(name)
     except ImportError as error:
         raise QueryError(
             f"{name} is not installed", hint=f"Install it: pip install 'maplake[{name}]'."
         ) from error
-
-
-def as_xarray(counts: TrialCounts) -> Any:
-    """Return counts as a DataArray with dimensions unit, trial, time."""
-    xarray = _library("xarray")
-    keys = {name: ("unit", counts.units[name].to_numpy()) for name in counts.units.columns}
-    return xarray.DataArray(
-        counts.count,
-        dims=("unit", "trial", "time"),
-        coords={
-            **{f"unit_{n}" if n == "unit" else n: v for n, v in keys.items()},
-            "trial": counts.trial,
-            "time": ("time", counts.time, {"units": "s", "long_name": f"from {counts.event}"}),
-            "observed": (("unit", "trial"), counts.observed),
-        },
-        name="count",
-        attrs={"condition": counts.condition, "event": counts.event, "bin_s": counts.bin},
-    )
 
 
 _Key = tuple[int, int, int, str | None]
@@ -67,7 +53,7 @@ def _trains(aligned: Aligned, key: _Key) -> tuple[Any, list[Any], float]:
 
 def as_pynapple(aligned: Aligned, key: _Key) -> Any:
     """Return a TsGroup of a probe's units; see :meth:`Lake.to_pynapple`."""
-    nap = _library("pynapple")
+    nap = library("pynapple")
     units, trains, _ = _trains(aligned, key)
     group = {int(u): nap.Ts(t=train) for u, train in zip(units["unit"], trains, strict=True)}
     metadata = {
@@ -80,7 +66,7 @@ def as_pynapple(aligned: Aligned, key: _Key) -> Any:
 
 def as_neo(aligned: Aligned, key: _Key) -> Any:
     """Return a Segment with a SpikeTrain per unit; see :meth:`Lake.to_neo`."""
-    neo = _library("neo")
+    neo = library("neo")
     units, trains, last = _trains(aligned, key)
     first = min((float(t[0]) for t in trains if len(t)), default=0.0)
     segment = neo.Segment(name="_".join(str(part) for part in key if part is not None))

@@ -15,10 +15,10 @@ from maplake.query.analysis import Analyses
 from maplake.query.connection import Connection, connect
 from maplake.query.frames import scan
 from maplake.query.known import table_of
+from maplake.query.lake_conditions import Conditions
 from maplake.query.overview import as_html, as_text, overview
-from maplake.query.own_conditions import Conditions
 from maplake.query.sqltext import full_identifier
-from maplake.query.steady import Steady, steady_frame
+from maplake.query.steady import Steady
 
 if TYPE_CHECKING:
     import duckdb
@@ -125,6 +125,8 @@ class Lake(Analyses):
         """
         table = table_of(self.root, name)
         if table.store.on_disk and not table.computed:
+            from maplake.query.steady_frame import steady_frame
+
             return steady_frame(scan(self.root, table), self._steady)
         return self._con.view(full_identifier(table.full_name))
 

@@ -19,8 +19,6 @@ from maplake.tables.ephys import UNIT_KEY
 if TYPE_CHECKING:
     import polars as pl
 
-    from maplake.query.lake import Lake
-
 #: Length of the delay in the trials that are compared (s), to the resolution of the rigs' files.
 DELAY_S = 1.2
 _RESOLUTION_S = 5e-5
@@ -28,7 +26,7 @@ _INSERTION = UNIT_KEY[:3]
 
 
 def period_selectivity(
-    lake: Lake, subject_id: int, session: int, insertion_number: int
+    aligned: Aligned, subject_id: int, session: int, insertion_number: int
 ) -> pl.DataFrame:
     """Return ``psth.period_selectivity`` of one insertion, as :meth:`Lake.selectivity` does.
 
@@ -40,7 +38,7 @@ def period_selectivity(
         "insertion_number": insertion_number,
     }
     options = {"periods": None, "good_trials_only": False, "alpha": ALPHA, "all_units": False}
-    return selectivity(lake._aligned, keys, options)
+    return selectivity(aligned, keys, options)
 
 
 def selectivity(

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from maplake.query.refusal import refused
+from maplake.query.steady import Steady
 
-if TYPE_CHECKING:
-    from maplake.query.steady import Steady
-
-__all__ = ["kind_of"]
+__all__ = ["steady_frame"]
 
 #: Polars makes each new frame of the class of the old one, and joins frames of one class only.
 _KINDS: dict[object, Any] = {}
 _PAIRS = ("join", "join_asof", "join_where", "merge_sorted", "update")
 
 
-def kind_of(steady: Steady) -> Any:
+def steady_frame(frame: pl.LazyFrame, steady: Steady) -> pl.LazyFrame:
+    """Return a LazyFrame whose ``collect``, and that of frames made from it, is steady."""
+    made: pl.LazyFrame = _kind_of(steady)._from_pyldf(frame._ldf)
+    return made
+
+
+def _kind_of(steady: Steady) -> Any:
     """Return the class of the frames of a lake."""
     if steady.root not in _KINDS:
         _KINDS[steady.root] = type("LazyFrame", (_Frame,), {"_steady": steady})

@@ -8,7 +8,8 @@ write from the same objects of :mod:`maplake.simulate.truth`. Nothing here uses 
 
 from maplake.simulate.lab import lab
 from maplake.simulate.options import Recording, Sorting, Task
-from maplake.simulate.truth import Animal, Events, Lab, Probe, Session, Trials, Units, psth_counts
+from maplake.simulate.trials import Trials
+from maplake.simulate.truth import Animal, Events, Lab, Probe, Session, Units, psth_counts
 from maplake.simulate.whole import WholeLab, whole_lab
 
 __all__ = [

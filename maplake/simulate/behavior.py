@@ -8,7 +8,8 @@ import numpy as np
 
 from maplake.simulate import task as rig
 from maplake.simulate.task import Trial, seconds
-from maplake.simulate.truth import Events, Trials
+from maplake.simulate.trials import Trials
+from maplake.simulate.truth import Events
 
 _EVENTS = {
     "PreSamplePeriod": "presample",

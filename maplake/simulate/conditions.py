@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from maplake.simulate.truth import Trials
-
-Array = np.ndarray[Any, Any]
+from maplake.simulate.trials import Array, Trials
 
 
 def _clean(t: Trials) -> Array:

@@ -12,7 +12,8 @@ from maplake.simulate.multi_target_licking import MtlSession
 from maplake.simulate.options import Recording
 from maplake.simulate.recording import Course
 from maplake.simulate.spikes import OUTSIDE, RESPONSE, RESPONSE_EPOCH, Timeline
-from maplake.simulate.truth import Animal, Events, Session, Trials
+from maplake.simulate.trials import Trials
+from maplake.simulate.truth import Animal, Events, Session
 
 __all__ = ["course", "foraging_session", "licking_session"]
 

@@ -9,15 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from maplake.simulate.conditions import condition_mask
+from maplake.simulate.trials import Array, Trials
 
-__all__ = ["Animal", "Array", "Events", "Lab", "Probe", "Session", "Trials", "Units", "psth_counts"]
-
-Array: TypeAlias = np.ndarray[Any, Any]
+__all__ = ["Animal", "Events", "Lab", "Probe", "Session", "Units", "psth_counts"]
 
 
 @dataclass(frozen=True)
@@ -34,34 +32,6 @@ class Animal:
     wr_start_date: date
     wr_start_weight: float
     has_photostim: bool
-
-
-@dataclass(frozen=True)
-class Trials:
-    """The trials that a reader takes, in order; all arrays are (trials,).
-
-    Times are in s: ``start_time`` and ``stop_time`` from the session's first trial, ``go_time`` and
-    ``photostim_onset`` from the trial's start (NaN where there is none). ``photo_stim`` is the
-    protocol's number, 0 without light.
-    """
-
-    trial: Array
-    start_time: Array
-    stop_time: Array
-    trial_instruction: Array
-    early_lick: Array
-    outcome: Array
-    auto_water: Array
-    free_water: Array
-    protocol: Array
-    autolearn: Array
-    bitcode: Array
-    go_time: Array
-    photo_stim: Array
-    photostim_onset: Array
-
-    def __len__(self) -> int:
-        return len(self.trial)
 
 
 @dataclass(frozen=True)
