@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
 from maplake import errors
+from maplake.config import load
+from maplake.ingest import find_behavior
 from maplake.readers import multi_target_licking as mtl
 from maplake.readers.base import BehaviorContext
 from maplake.readers.delay_response import READER as DELAY_RESPONSE
@@ -27,8 +29,15 @@ def table(records, name):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"lost": (1, 7, 24)}, {"lost": (6, 16)}, {"trials": 1}, {"trials": 2, "bins": 2}],
-    ids=["plain", "lost trials", "lost first of block", "one trial", "two trials"],
+    [
+        {},
+        {"lost": (1, 7, 24)},
+        {"lost": (6, 16)},
+        {"lost": (6, 7, 8, 9, 10)},
+        {"trials": 1},
+        {"trials": 2, "bins": 2},
+    ],
+    ids=["plain", "lost trials", "lost first of block", "lost block", "one trial", "two trials"],
 )
 def test_a_session_reads_as_what_was_written(options, tmp_path):
     truth = simulate_mtl(tmp_path, "BM12", START, seed=2, **options)
@@ -78,7 +87,7 @@ def check_blocks(records, truth, start):
     blocks = table(records, "mtl_session_block")
     assert blocks["block"] == truth.block[first].tolist()
     assert blocks["block_start_time"] == start[first].tolist()
-    assert blocks["trial_count"] == np.bincount(truth.block)[1:].tolist()
+    assert blocks["trial_count"] == np.unique(truth.block, return_counts=True)[1].tolist()
     assert blocks["num_licks_for_reward"] == truth.licks_for_reward[first].tolist()
     assert blocks["roll_deg"] == truth.roll[first].tolist()
     bins = [set(blocks[f"position_{axis}_bins"]) for axis in "xyz"]
@@ -121,6 +130,32 @@ def change(name, value):
         savemat(path, {"SessionData": fields})
 
     return apply
+
+
+def test_a_port_is_where_its_trial_had_it(tmp_path):
+    truth = simulate_mtl(tmp_path, "BM12", START, trials=10)
+
+    def move(settings):
+        for place, gui in enumerate(settings["GUI"].ravel()):
+            gui["Y_center"][0, 0] = 40.0 + place
+        return settings
+
+    change("TrialSettings", move)(truth.path)
+    ports = table(mtl.read(truth.path), "mtl_block_water_port")
+    assert ports["position_y"] == [40.0, 45.0]
+
+
+def test_small_files_are_aborted_sessions_of_the_other_task_only(tmp_path):
+    truth = simulate_mtl(tmp_path, "BM12", START)
+    (tmp_path / "BM12_delay_20210602_101010.mat").write_bytes(truth.path.read_bytes()[:-500])
+    config = tmp_path / "lake.toml"
+    config.write_text(
+        "[lake]\nroot = 'lake'\n[[behavior.rigs]]\nname = 'RRig-MTL'\npath = '.'\n",
+        encoding="utf-8",
+    )
+    found = find_behavior.find(load(config))
+    assert [source.path for source in found.sources] == [truth.path]
+    assert ["aborted" in reason for _, reason in found.skipped] == [True]
 
 
 def without_position(types):

@@ -42,12 +42,22 @@ def find(config: Config) -> Found:
 def _aborted(path: Path, min_file_kib: float) -> str | None:
     with reading(path, BEHAVIOR):
         ((_, size, _),) = stat_files([path])
-    if size >= min_file_kib * 1024:
+    if size >= min_file_kib * 1024 or _is_told_apart(path):
         return None
     return (
         f"{size / 1024:.0f} KiB, under behavior.min_file_kib = {min_file_kib:g}: taken for an "
         "aborted session"
     )
+
+
+def _is_told_apart(path: Path) -> bool:
+    """Whether the content is that of a task whose sessions may be small."""
+    try:
+        with reading(path, BEHAVIOR):
+            return any(r.recognise and r.find(path) and r.recognise(path)
+                       for r in readers.of_kind(BEHAVIOR))  # fmt: skip
+    except SourceError:
+        return False  # an aborted session may well be damaged
 
 
 def _readers(*, joins: bool) -> list[Reader]:

@@ -2,7 +2,8 @@
 
 Trials that never started (``MATLABStartTimes`` 0) are left out and the others numbered from 1;
 ``TrialTypes``, ``TrialSettings``, ``TrialBlockOrder`` and the target matrices still hold all. A
-block begins with a trial of order 1, also if that trial itself never started.
+block begins with a trial of order 1, also if that trial itself never started. As published, blocks
+in which no trial started keep their number, while trials are counted anew within each block.
 """
 
 from __future__ import annotations
@@ -124,12 +125,12 @@ class _Session:
     """Fields of the trials that started.
 
     ``original`` are their numbers in the file, from 1, ``lost`` those of the other trials.
+    ``y_center`` counts where a trial's own settings have none.
     """
 
     bpod: bpod.Session
     original: _Array
     lost: list[int]
-    order: _Array
     block: _Array
     targets: dict[str, list[Any]]
     y_center: float
@@ -159,13 +160,14 @@ def _take_apart(data: dict[str, Any]) -> _Session:
     for name in ("StimTrials", "FreeTrials"):
         if name in data and len(values := _vector(data, name)) == len(starts):
             changed[name] = values[kept]
+        elif name in data and not len(values):
+            del data[name]  # the rig makes the field and never fills it
     gui = data["SettingsFile"]["GUI"]
     return _Session(
         bpod.session(data | changed),
         kept + 1,
         np.setdiff1d(np.arange(1, len(starts) + 1), kept + 1).tolist(),
-        order[kept],
-        np.unique(np.cumsum(order == 1)[kept], return_inverse=True)[1] + 1,
+        np.cumsum(order == 1)[kept],
         {name: [items[i] for i in kept] for name, items in targets.items()},
         _number(gui, "Y_center", "SettingsFile"),
     )
@@ -205,6 +207,7 @@ class _Builder:
             for number in session.lost
         ]
         self.blocks: dict[int, tuple[int, float]] = {}  # first trial's place, start in s
+        self.counts: dict[int, int] = defaultdict(int)  # of trials
         if not np.isfinite(session.bpod.trial_start).all():
             raise CorruptFileError("a start is not finite", place="TrialStartTimestamp")
 
@@ -250,7 +253,9 @@ class _Builder:
         start = float(session.bpod.trial_start[place] - session.bpod.trial_start[0])
         end = visits[END_STATE]
         auto = matlab.number(gui.get("Autowater"), f"{where}, GUI.Autowater") == 1
-        auto = bool(auto or session.order[place] == 1)
+        block = int(session.block[place])
+        within = self.counts[block] = self.counts[block] + 1
+        auto = bool(auto or within == 1)
         free = bool(session.bpod.free[place])
         self.rows["session_trial"].append((number, start, start + float(end[0, 0])))
         self.rows["behavior_trial"].append(
@@ -263,9 +268,8 @@ class _Builder:
             (number, i, "trialend", first, last - first)
             for i, (first, last) in enumerate(end.tolist())
         ]
-        block = int(session.block[place])
         self.blocks.setdefault(block, (place, start))
-        self.rows["mtl_block_trial"].append((number, block, int(session.order[place])))
+        self.rows["mtl_block_trial"].append((number, block, within))
 
     def _visits(self, place: int, name: str) -> _Array:
         where = f"trial {place + 1}, States.{name}"
@@ -278,18 +282,18 @@ class _Builder:
         return found
 
     def _add_blocks(self) -> None:
-        blocks = [row[1] for row in self.rows["mtl_block_trial"]]
         for block, (place, start) in self.blocks.items():
             where = f"trial {place + 1}"
             gui = _settings(self.session, place, where)
             licks, bins = (int(_number(gui, n, where)) for n in ("NumLicksForReward", "num_bins"))
             roll = _number(gui, "RollDeg", where)
-            count = blocks.count(block)
-            row = (block, start, count, licks, roll, bins, 1, bins)
+            row = (block, start, self.counts[block], licks, roll, bins, 1, bins)
             self.rows["mtl_session_block"].append(row)
-            self.rows["mtl_block_water_port"].append((block, *self._target(place, where)))
+            self.rows["mtl_block_water_port"].append((block, *self._target(place, gui, where)))
 
-    def _target(self, place: int, where: str) -> tuple[str, float, float, float]:
+    def _target(
+        self, place: int, gui: dict[str, Any], where: str
+    ) -> tuple[str, float, float, float]:
         """Return the port of a trial, and its position in motor units."""
         kind = self.session.bpod.trial_type[place]
         port = f"mtl-{kind:g}"
@@ -312,7 +316,8 @@ class _Builder:
             raise CorruptFileError(
                 "the target has no position", place=f"{where}, trial_type_mat", found=f"{kind:g}"
             )
-        return port, float(x[match[0]]), self.session.y_center, float(z[match[0]])
+        y = _number(gui, "Y_center", where) if "Y_center" in gui else self.session.y_center
+        return port, float(x[match[0]]), y, float(z[match[0]])
 
 
 def _settings(session: _Session, place: int, where: str) -> dict[str, Any]:
@@ -336,4 +341,9 @@ READER = Reader(
     identify=identify,
     priority=-1,
     recognise=matches_content,
+    version=2,
+    changes={
+        2: "blocks keep their numbers and trials count anew within each, the first trial of a "
+        "block that started has auto water, ports are at the trial's own Y_center"
+    },
 )

@@ -23,8 +23,9 @@ _Y_CENTER = 50_000.0
 class MtlSession:
     """A session as it is true; arrays are (trials,), of the trials that started.
 
-    ``original`` is the number in the file, ``block`` counts from 1, ``order`` within the block
-    from 1, ``target`` 1 to 9 at ``x``, ``y``, ``z`` in motor units; times in s.
+    ``original`` is the number in the file, ``block`` counts from 1 (also those in which no trial
+    started), ``order`` the trials that started within the block from 1, ``target`` 1 to 9 at
+    ``x``, ``y``, ``z`` in motor units; times in s.
     """
 
     path: Path
@@ -68,19 +69,20 @@ def simulate_mtl(
     target = rng.integers(1, bins * bins + 1, trials // per_block + 1)[block - 1]
     kept = np.array([number not in lost for number in every + 1])
     place = [np.argwhere(types == t)[0] for t in target]
+    started = np.array([kept[first : e + 1].sum() for e, first in enumerate(every - order + 1)])
     truth = MtlSession(
         path=path,
         start=start,
         start_time=np.cumsum(rng.integers(20_000, 60_000, kept.sum())) / 10_000,
         end_time=rng.integers(10_000, 19_000, kept.sum()) / 10_000,
         original=(every + 1)[kept],
-        block=np.unique(block[kept], return_inverse=True)[1] + 1,
-        order=order[kept],
+        block=block[kept],
+        order=started[kept],
         target=target[kept],
         x=np.array([a[r, c] for a, (r, c) in zip(x, place, strict=True)])[kept],
         y=_Y_CENTER,
         z=np.array([a[r, c] for a, (r, c) in zip(z, place, strict=True)])[kept],
-        auto_water=((order == 1) | (every % 7 == 3))[kept],
+        auto_water=((started == 1) | (every % 7 == 3))[kept],
         free_water=(every % 11 == 5)[kept],
         licks_for_reward=(3 + block % 2)[kept],
         roll=(10.0 * (block - 2))[kept],
@@ -100,6 +102,7 @@ def simulate_mtl(
         "trial_type_mat": cell([types.astype(float)] * trials),
         "X_positions_mat": cell(list(x)),
         "Z_positions_mat": cell(list(z)),
+        "StimTrials": np.empty((0, 0)),
         "FreeTrials": (every % 11 == 5).astype(np.uint8),
         "TrialStartTimestamp": truth.start_time,
         "RawEvents": {"Trial": cell([_states(end) for end in truth.end_time])},
