@@ -13,8 +13,6 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from maplake.config import Config
 from maplake.errors import IntegrityError, LakeError, NotFoundError
 from maplake.ingest.lakes import update_catalog, writing
@@ -37,6 +35,8 @@ def label_of(layout: Layout, state: SourceState) -> str:
     """Return the name of a result in the archive: its method and time."""
     path = layout.root / table_file(get("ephys.clustering_label"), _partition(state))
     if state.kind == EPHYS and path.exists():
+        import pyarrow.parquet as pq
+
         row = pq.ParquetFile(path).read(["clustering_method", "clustering_time"]).to_pylist()[0]
         return f"{row['clustering_method']}_{row['clustering_time']:%Y%m%dT%H%M%S}"
     return f"{state.kind}_{datetime.fromisoformat(state.time):%Y%m%dT%H%M%S}"

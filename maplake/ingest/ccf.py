@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from maplake.config import Config
 from maplake.errors import SourceError
@@ -17,12 +16,12 @@ from maplake.ingest.session import FAILED, IN, UNCHANGED
 from maplake.ingest.sources import CCF, reading
 from maplake.ingest.state import SourceState, hash_file, read_state, stat_files
 from maplake.layout import LAKE_NAME, Layout, ccf_store, table_file
-from maplake.readers.ccf_annotation import open_volume
-from maplake.readers.ccf_tables import read_regions, read_surface
 from maplake.tables import get
-from maplake.writers.ccf import write_volume
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KIND = CCF
 _RUNS = "ccf.annotation_run"
@@ -63,6 +62,9 @@ def _files(config: Config) -> list[Path]:
 
 
 def _load(config: Config, state: SourceState) -> None:
+    from maplake.readers.ccf_annotation import open_volume
+    from maplake.writers.ccf import write_volume
+
     settings = config.ccf
     if settings.annotation is None:
         return
@@ -107,6 +109,8 @@ def _commit(
 
 
 def _lookups(config: Config) -> list[tuple[str, pa.Table]]:
+    from maplake.readers.ccf_tables import read_regions, read_surface
+
     settings = config.ccf
     version = {
         "annotation_version": settings.version_name,
@@ -132,4 +136,6 @@ def _lookups(config: Config) -> list[tuple[str, pa.Table]]:
 
 
 def _one(name: str, row: Mapping[str, object]) -> pa.Table:
+    import pyarrow as pa
+
     return pa.Table.from_pylist([row], schema=get(name).file_schema)

@@ -6,9 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from maplake import readers
 from maplake.config import Config
@@ -21,10 +19,12 @@ from maplake.ingest.sources import reading
 from maplake.ingest.state import SourceState, hash_file, read_manifest, read_state
 from maplake.layout import LAKE_NAME, Layout, table_file
 from maplake.readers import Reader
-from maplake.readers.foraging_meta import read_lab
 from maplake.tables import Table, get
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ANIMALS, LAB = "animals", "lab"
 
@@ -173,6 +173,8 @@ def lab_of_config(config: Config) -> list[SourceReport]:
     folder = config.foraging.lab_meta_dir
     if folder is None:
         return []
+    from maplake.readers.foraging_meta import read_lab
+
     report = SourceReport(LAB, folder.name, UNCHANGED, path=str(folder))
     try:
         rows = list(read_lab(folder).tables.items())

@@ -8,10 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from maplake.config import Config
 from maplake.errors import IntegrityError, LakeReadOnlyError, LakeVersionError
@@ -27,10 +24,13 @@ from maplake.layout import (
 )
 from maplake.query import catalog
 from maplake.tables import Store, Table, get, stored
-from maplake.writers import files, parquet
+from maplake.writers import files
 from maplake.writers.commit import Stage, commit, recover
 from maplake.writers.lock import staging_run, write_lock
 from maplake.writers.staged import Staged
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def init(config: Config) -> Path:
@@ -124,24 +124,27 @@ def _complete(layout: Layout) -> None:
     A lake lacks all of it when it is new, and tables that came with a newer maplake later.
     """
     known = read_manifest(layout, LAKE_NAME)
-    first = [
-        (
-            table.full_name,
-            pa.Table.from_pylist(
-                [dict(zip(table.file_schema.names, row, strict=True)) for row in table.rows],
-                schema=table.file_schema,
-            ),
-        )
+    new = [
+        table
         for table in stored()
         if table.store is Store.GLOBAL and table.rows and str(table_file(table, {})) not in known
     ]
-    if first:
+    if new:
+        first = [(table.full_name, _first_rows(table)) for table in new]
         with staging_run(layout.root) as run:
             stage = Stage(layout, run)
             stage_global(stage, layout, first, replace=False)
             commit(layout, [stage.finish()], {"command": "init"})
     if not layout.format_file.exists():
         files.write_json(layout.format_file, {"format_version": FORMAT_VERSION})
+
+
+def _first_rows(table: Table) -> pa.Table:
+    import pyarrow as pa
+
+    schema = table.file_schema
+    rows = [dict(zip(schema.names, row, strict=True)) for row in table.rows]
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def stage_global(
@@ -164,6 +167,10 @@ def stage_global(
     -------
     Number of tables that changed.
     """
+    import pyarrow as pa
+
+    from maplake.writers import parquet
+
     by_table: dict[str, list[pa.Table]] = {}
     for name, data in rows:
         schema = get(name).file_schema
@@ -218,6 +225,9 @@ def read_global(layout: Layout, table: Table) -> pa.Table | None:
     IntegrityError
         If its file cannot be read, or has gone.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     path = layout.root / table_file(table, {})
     try:
         return pq.ParquetFile(path).read()

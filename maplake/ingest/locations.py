@@ -9,15 +9,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from datetime import datetime, time
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from maplake.config import Config
 from maplake.errors import MaplakeError, SpreadsheetError
 from maplake.ingest.entered import Changes, sheet_reader
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
-from maplake.ingest.load_table import enter
 from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.publish import rewrite, stage_records
 from maplake.ingest.report import SourceReport
@@ -26,10 +23,14 @@ from maplake.ingest.sources import BEHAVIOR, EPHYS, reading
 from maplake.ingest.starts import session_datetime
 from maplake.ingest.state import SourceState, hash_file, read_all, read_state
 from maplake.layout import LAKE_NAME, Layout, session_name, table_file
-from maplake.readers.insertion_locations import InsertionRow
 from maplake.tables import get
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from maplake.readers.insertion_locations import InsertionRow
 
 KIND = "insertion_location"
 _SHEETS = "insertion_locations"
@@ -220,6 +221,10 @@ def _enter_projects(config: Config, file: Path, rows: Mapping[_Place, InsertionR
     found = {(p.subject_id, p.session, r.project) for p, r in rows.items() if r.project}
     if not found:
         return
+    import pyarrow as pa
+
+    from maplake.ingest.load_table import enter
+
     known = read_global(Layout(config.lake.root), get("experiment.project"))
     names = set(known["project_name"].to_pylist()) if known is not None else set()
     project = get("experiment.project")
@@ -308,6 +313,8 @@ def _fingerprint(row: InsertionRow, place: _Place) -> str:
 
 
 def _commit(layout: Layout, run: str, name: str, rows: Mapping[_Place, InsertionRow]) -> None:
+    import pyarrow as pa
+
     stage = Stage(layout, run)
     state = read_state(layout, name)
     old: list[str] = []
@@ -369,6 +376,8 @@ def _tables(layout: Layout, row: InsertionRow, place: _Place) -> dict[str, pa.Ta
         rows["ephys.good_trial"] = [
             {"trial": trial} for trial in _good_trials(layout, row.good_periods, place)
         ]
+    import pyarrow as pa
+
     tables = {
         name: pa.Table.from_pylist(found, schema=get(name).file_schema)
         for name, found in rows.items()

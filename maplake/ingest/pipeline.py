@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from maplake.config import Config
 from maplake.errors import NotFoundError
@@ -15,12 +16,14 @@ from maplake.ingest.outdated import ON_REQUEST
 from maplake.ingest.plan import Plan, make_plan
 from maplake.ingest.publish import as_they_are, remember, rewrite
 from maplake.ingest.report import Report, report_item
-from maplake.ingest.rounds import How, Progress, take_in
 from maplake.ingest.session import FAILED, IN, PLANNED, Item, SessionPlan
 from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, LFP, NIDQ, TRACKING, Source
 from maplake.ingest.spare import restore_spares
 from maplake.ingest.state import read_all, read_whole
 from maplake.layout import Layout
+
+if TYPE_CHECKING:
+    from maplake.ingest.rounds import Progress
 
 #: Tells by the name of a session, or of a source that belongs to none, whether it may be taken in.
 Ready = Callable[[str, Sequence[Source]], bool]
@@ -141,8 +144,11 @@ def run(
         return [one for one in new.sessions if one.name in names]
 
     busy = [one for one in plan.sessions if one.todo]
-    how = How(workers, config.dask.scheduler if scheduler is None else scheduler, progress)
-    report.sources += take_in(config, busy, replan, how)
+    if busy:  # what reads need not be imported to find nothing new
+        from maplake.ingest.rounds import How, take_in
+
+        how = How(workers, config.dask.scheduler if scheduler is None else scheduler, progress)
+        report.sources += take_in(config, busy, replan, how)
     remember(config, plan.others, idle)
     for kind, load in _LAST.items():
         if not kinds or kind in kinds:

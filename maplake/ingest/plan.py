@@ -11,8 +11,6 @@ from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from maplake.config import Config
 from maplake.errors import IntegrityError, MaplakeError
 from maplake.ingest import find_behavior, find_ephys, find_histology, find_nidq, find_tracking
@@ -75,6 +73,8 @@ def subjects_by_h2o(layout: Layout) -> dict[str, int]:
     path = layout.root / table_file(get("lab.water_restriction"), {})
     if not path.exists():
         return {}
+    import pyarrow.parquet as pq
+
     columns = ["water_restriction_number", "subject_id"]
     try:
         table = pq.ParquetFile(path).read(columns).to_pydict()

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maplake.config import Config
 from maplake.ingest.decide import held_back
@@ -25,13 +25,15 @@ from maplake.ingest.session import (
     is_overtaken,
 )
 from maplake.ingest.state import SourceState, read_manifest, read_state, state_json
-from maplake.ingest.work import StagedSession
 from maplake.layout import LAKE_NAME, Layout, manifest_file, state_file
 from maplake.tables import get
 from maplake.writers import files
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
 from maplake.writers.staged import Staged
+
+if TYPE_CHECKING:
+    from maplake.ingest.work import StagedSession
 
 log = logging.getLogger(__name__)
 

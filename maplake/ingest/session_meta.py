@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maplake.config import Config
 from maplake.errors import SourceError
@@ -15,10 +16,12 @@ from maplake.ingest.session import FAILED, IN, State
 from maplake.ingest.sources import BEHAVIOR
 from maplake.ingest.state import SourceState, read_all, read_state, state_name
 from maplake.layout import Layout, table_file
-from maplake.readers.foraging_meta import AnimalDay, day_tables, read_animal
 from maplake.tables import get
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
+
+if TYPE_CHECKING:
+    from maplake.readers.foraging_meta import AnimalDay
 
 KIND = "session_meta"
 
@@ -28,6 +31,8 @@ def of_config(config: Config) -> list[SourceReport]:
     folder = config.foraging.meta_dir
     if folder is None:
         return []
+    from maplake.readers.foraging_meta import read_animal
+
     reports = []
     by_animal: dict[str, list[tuple[str, SourceState, State]]] = {}
     for name, states in read_all(Layout(config.lake.root)).items():
@@ -72,6 +77,8 @@ def _sessions(
 def _commit(
     config: Config, name: str, behavior: SourceState, day: AnimalDay, digest: str, file: Path
 ) -> int:
+    from maplake.readers.foraging_meta import day_tables
+
     partition = {"subject_id": behavior.subject_id, "session": behavior.session}
     with writing(config) as layout, staging_run(config.lake.root) as run:
         stage = Stage(layout, run)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from maplake.errors import MaplakeError
 from maplake.ingest.session import SessionPlan
 from maplake.ingest.sources import BEHAVIOR
 from maplake.layout import Layout, table_file
-from maplake.readers import bpod
 from maplake.tables import get
 
 __all__ = ["SAME_START_S", "Starts", "session_datetime"]
@@ -50,6 +46,9 @@ def session_datetime(path: Path) -> datetime | None:
     """Return when a session began, from its file of experiment.session; None without one."""
     if not path.exists():
         return None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         column = pq.ParquetFile(path).read(["session_datetime"])["session_datetime"]
         start: datetime = column[0].as_py()
@@ -59,6 +58,8 @@ def session_datetime(path: Path) -> datetime | None:
 
 
 def _in_file(session: SessionPlan) -> datetime | None:
+    from maplake.readers import bpod
+
     for item in session.items:
         if item.source.kind == BEHAVIOR and bpod.find(item.source.path):
             try:

@@ -17,19 +17,19 @@ import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from maplake.errors import IntegrityError, LakeLockedError, LakeReadOnlyError
 from maplake.layout import COMPACT, SPARED_RECORDS, Layout, is_inside, spare_file, table_file
 from maplake.seal import sealed
 from maplake.tables import TABLES, Table
 from maplake.version import version
-from maplake.writers import compact, files, keep, parquet
+from maplake.writers import files, keep
 from maplake.writers.lock import living_runs, write_lock
 from maplake.writers.staged import Staged
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Stage:
@@ -64,6 +64,8 @@ class Stage:
         is_sorted: bool = False,
     ) -> int:
         """Stage the rows of one partition of a table; return their number."""
+        from maplake.writers import parquet
+
         checked = parquet.conform(table, data, is_sorted=is_sorted)
         target = table_file(table, partition)
         place = self.path(target)
@@ -75,6 +77,8 @@ class Stage:
 
     def copy(self, source: Path, target: PurePosixPath) -> None:
         """Stage a copy of a table's file that is in the lake."""
+        import pyarrow.parquet as pq
+
         place = self.path(target)
         shutil.copyfile(source, place)
         self._record(target, place, pq.read_metadata(place).num_rows)
@@ -145,10 +149,12 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
     parts = list(parts)
     for part in parts:
         part.deletes += keep.spares(layout, part)
-    with files.lake_faults(layout.root):
-        merged = compact.follow(layout, parts)
-    if merged is not None:
-        parts.append(merged)
+    if layout.compact_list.exists():
+        from maplake.writers import compact
+
+        with files.lake_faults(layout.root):
+            merged = compact.follow(layout, parts)
+        parts += [merged] if merged is not None else []
     record = {
         "parts": [
             {"name": p.name, "writes": _order(p.writes), "deletes": p.deletes} for p in parts

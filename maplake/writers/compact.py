@@ -42,8 +42,6 @@ def listed(layout: Layout) -> list[Table]:
 
 def follow(layout: Layout, parts: Sequence[Staged]) -> Staged | None:
     """Stage the merged files that change with a commit; None where there are none."""
-    if not layout.compact_list.exists():
-        return None
     tables = {f"tables/{t.schema}/{t.name}/": t for t in listed(layout)}
     changed: dict[tuple[str, str], dict[str, Path | None]] = {}
     for part in parts:
