@@ -174,7 +174,18 @@ def test_pauses_are_capped(tmp_path):
     head, _, tail = text.rpartition(f"{at};{at + 0.5};ITIAfterVideoOff")
     session.path.write_text(f"{head}12345.6;42345.6;ITIAfterVideoOff{tail}", encoding="utf-8")
     last = rows(foraging.read(session.path), "trial_event")[-1]
-    assert (last["trial_event_time"], last["duration"]) == (9999.0, 9999.0)
+    assert (last["trial_event_time"], last["duration"]) == (9999.0, 0.0)
+    session.path.write_text(f"{head}{at};42345.6;ITIAfterVideoOff{tail}", encoding="utf-8")
+    last = rows(foraging.read(session.path), "trial_event")[-1]
+    assert (last["trial_event_time"], last["duration"]) == (at, 9999.0 - at)
+
+
+def test_newer_protocols_tell_to_which_port_the_animal_went_on(tmp_path):
+    session = simulate_foraging(tmp_path, "HH09", START, ForagingOptions(trials=2))
+    text = session.path.read_text(encoding="utf-8").replace(";ITI;", ";Double_dipped_to_M;")
+    session.path.write_text(text, encoding="utf-8")
+    kinds = [row["trial_event_type"] for row in rows(foraging.read(session.path), "trial_event")]
+    assert (kinds.count("doubledip"), kinds.count("trialend")) == (2, 0)
 
 
 def test_a_cut_off_file_gives_its_whole_trials(tmp_path):

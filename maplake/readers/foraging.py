@@ -307,13 +307,12 @@ class _Builder:
         self.rows["water_port_choice"].append((number, chosen))
         self._add_notes(trial, watered)
         self.rows["action_event"] += [
-            (number, place, f"{port} lick", min(time, LONGEST))
-            for place, (time, port) in enumerate(licks)
+            (number, place, f"{port} lick", time) for place, (time, port) in enumerate(licks)
         ]
         events = [(t, STATE_EVENTS[n], d) for n, t, d in trial.states if n in STATE_EVENTS]
         events.sort(key=lambda event: event[0])  # stable: simultaneous ones stay in file order
         self.rows["trial_event"] += [
-            (number, place, kind, min(time, LONGEST), min(duration, LONGEST))
+            (number, place, kind, min(time, LONGEST), _capped(time, duration))
             for place, (time, kind, duration) in enumerate(events)
         ]
 
@@ -413,6 +412,13 @@ def _number(value: Any) -> float | None:
     return float(value) if abs(value) <= sys.float_info.max else None  # NaN is not
 
 
+def _capped(time: float, duration: float) -> float:
+    """Return how long a visit lasts whose start and end are cut at ``LONGEST``."""
+    if time + duration <= LONGEST:
+        return duration
+    return LONGEST - min(time, LONGEST)
+
+
 def _entered(trial: BpodTrial, state: str, ports: Sequence[str]) -> str | None:
     return next((p for p in ports if f"{state}_{PORTS[p]}" in trial.transitions), None)
 
@@ -435,6 +441,10 @@ READER = Reader(
     read=read,
     identify=identify,
     joins=True,
-    version=2,
-    changes={2: "a trial lasts until the next one starts, as published, not until END-TRIAL"},
+    version=3,
+    changes={
+        2: "a trial lasts until the next one starts, as published, not until END-TRIAL",
+        3: "Double_dipped_to_{L,R,M} are double dips; beyond 9999 s start and end are cut, not "
+        "durations and licks",
+    },
 )

@@ -26,6 +26,7 @@ STATE_EVENTS = {
     "Double_dipped": "doubledip",
     "ITI": "trialend",
     "ITIAfterVideoOff": "videoend",
+    **{f"Double_dipped_to_{letter}": "doubledip" for letter in PORTS.values()},  # newer protocols
     **{f"Choice_{letter}": "choice" for letter in PORTS.values()},
     **{f"Reward_{letter}": "reward" for letter in PORTS.values()},
 }
