@@ -32,10 +32,14 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Any
+
+if not find_spec("maplake"):  # run from a checkout that is not installed
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 LIMIT_S = 10.0
 LIMIT_BYTES = 2 << 30
