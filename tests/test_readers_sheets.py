@@ -169,6 +169,15 @@ def test_animals_given_twice(sheet, same):
     assert error.expected == "another value than in row 2"
 
 
+def test_a_sheet_with_a_row_per_insertion_names_animals_again(sheet):
+    short = {name: ANIMAL[name] for name in ("Subject ID", "Water Restriction Number")}
+    other = ANIMAL | {"Subject ID": 7, "Water Restriction Number": "SC022"}
+    records = animals.read(sheet(ANIMAL, ANIMAL | {"Insertion Number": 2}, other, short))
+    assert records.tables["lab.subject"]["subject_id"].to_pylist() == [432998, 7]
+    error = mistakes(animals.read, sheet(ANIMAL, ANIMAL | {"cage_number": 5}))
+    assert "row 3, column subject_id: found 432998; expected another value" in str(error)
+
+
 def test_missing_and_double_headers(tmp_path):
     names = list(ANIMAL)[:-2]
     error = mistakes(animals.read, as_csv(tmp_path / "a.csv", [names]))
@@ -239,6 +248,7 @@ def test_insertion_headers_missing(tmp_path):
     ("text", "periods"),
     [
         ("0-200;230-290;400-end", ((0, 200), (230, 290), (400, None))),
+        ("0-200, 230-290,400-End", ((0, 200), (230, 290), (400, None))),
         (" 230.5 - 290 ; 0-200; ", ((0, 200), (230.5, 290))),
         ("0\u2013END", ((0, None),)),
         ("0-1;1-2", ((0, 1), (1, 2))),

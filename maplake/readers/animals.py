@@ -1,7 +1,9 @@
 """The animals' spreadsheet: who they are and under which name (h2o) their files run.
 
 Columns: subject_id, water_restriction_number, username, cage_number, date_of_birth, sex,
-animal_source, wr_start_date, wr_start_weight (g). Only the first two need a value in every row.
+animal_source, wr_start_date, wr_start_weight (g). Only the first two need a value in every row. A
+sheet with a row per insertion may serve, too: a row that repeats an animal and says nothing else
+about it is that animal's.
 """
 
 from __future__ import annotations
@@ -57,23 +59,27 @@ def read(path: Path, _context: object = None) -> Records:
     -------
     Records
         Tables ``lab.person`` (the usernames), ``lab.subject`` and ``lab.water_restriction``,
-        a row per animal in the order of the sheet.
+        a row per animal in the order in which the sheet names them.
 
     Raises
     ------
     SourceError
         If the file cannot be read; :class:`SpreadsheetError` lists every cell that is wrong, and
-        every animal or name that is there twice.
+        every animal or name that is there twice with other values.
     """
     rows, mistakes = [], []
+    first: dict[object, dict[str, Any]] = {}
     for row in load_rows(path, (field.name for field in _FIELDS)):
         values, wrong = convert(row, _FIELDS)
         mistakes += wrong
-        rows.append((row.number, values | {"sex": values["sex"] or "Unknown"}))
+        known = first.setdefault(values["subject_id"], values)
+        if known is not values and not wrong and _says_nothing_new(values, known):
+            continue
+        rows.append((row.number, values))
     for column in ("subject_id", "water_restriction_number"):
         mistakes += _repeated(rows, column)
     refuse(path, sorted(mistakes, key=lambda mistake: mistake.row))
-    animals = [values for _, values in rows]
+    animals = [values | {"sex": values["sex"] or "Unknown"} for _, values in rows]
     people = sorted({a["username"] for a in animals if a["username"] is not None})
     return Records(
         tables={
@@ -82,6 +88,10 @@ def read(path: Path, _context: object = None) -> Records:
             "lab.water_restriction": _table("lab.water_restriction", animals),
         }
     )
+
+
+def _says_nothing_new(values: dict[str, Any], known: dict[str, Any]) -> bool:
+    return all(value is None or value == known[name] for name, value in values.items())
 
 
 def _repeated(rows: Sequence[tuple[int, dict[str, Any]]], column: str) -> list[Mistake]:

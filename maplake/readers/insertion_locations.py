@@ -72,13 +72,16 @@ class InsertionRow:
 def parse_good_periods(text: str) -> tuple[Period, ...]:
     """Return the periods of ``0-200;230-290;400-end`` in s, in order of time.
 
+    A comma parts them as well as a semicolon.
+
     Raises
     ------
     ValueError
         Saying what is expected, if a period is malformed, ends before it starts or overlaps
         another one.
     """
-    periods = sorted(_period(part.strip()) for part in text.split(";") if part.strip())
+    parts = (part.strip() for part in re.split("[;,]", text))
+    periods = sorted(_period(part) for part in parts if part)
     for (_, end), (start, _) in pairwise(periods):
         if end > start:
             raise ValueError("periods that do not overlap")
