@@ -304,6 +304,15 @@ def test_damaged_site_info(tmp_path):
             site_info.read(tmp_path / "landmarks_MK001_20210301_1", probe("3B"))
 
 
+def test_places_half_way_between_voxels_are_rounded_to_the_even_one(tmp_path):
+    half = np.arange(960) + 0.5
+    savemat(tmp_path / "landmarks_MK001_20210301_1_siteInfo.mat",
+            site(pos_x=half, pos_y=half, pos_z=half))  # fmt: skip
+    records = site_info.read(tmp_path / "landmarks_MK001_20210301_1", probe("3B", channels=384))
+    found = records.tables["histology.electrode_ccf_position"]["ccf_x"].to_numpy()
+    np.testing.assert_array_equal(found, 20 * np.rint(half[:384]))
+
+
 def test_more_rows_than_sites_are_fine(tmp_path):
     n = np.arange(970.0)
     changes = {f"{part}_{axis}": n for part in ("pos", "warp") for axis in "xyz"}

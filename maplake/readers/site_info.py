@@ -92,8 +92,9 @@ def _read_sites(file: Path, shank: int, context: HistologyContext, found: Found)
     warp = site.get("warp")
     warped = warp.size > 0 if isinstance(warp, np.ndarray) else bool(warp)
     with np.errstate(over="ignore"):  # what is too large is told below, or left out
-        position = _xyz(site["pos"], "site.pos") * scale * 1000
-        mri = _xyz(site["warp"], "site.warp") * scale * 1000 if warped else None
+        # Whole um first: places half way between two voxels are rounded as published then.
+        position = _xyz(site["pos"], "site.pos") * (scale * 1000)
+        mri = _xyz(site["warp"], "site.warp") * (scale * 1000) if warped else None
     region = matlab.vector(site["ont"].get("id", []), "site.ont.id")
     electrode = context.sites.electrode[context.sites.shank == shank]
     lengths = {"site.pos": len(position), "site.ont.id": len(region)}
@@ -152,4 +153,13 @@ def _read_landmarks(file: Path, shank: int, found: Found) -> None:
             )
 
 
-READER = Reader("site_info", kind="histology", find=find, read=read, files=files, priority=1)
+READER = Reader(
+    "site_info",
+    kind="histology",
+    find=find,
+    read=read,
+    files=files,
+    priority=1,
+    version=2,
+    changes={2: "places half way between two voxels are rounded as published"},
+)
