@@ -302,7 +302,25 @@ def test_gain_scales_amplitudes_only(folder):
     np.testing.assert_allclose(twice.arrays["waveform"], 2 * once.arrays["waveform"])
 
 
+def test_gains_are_as_published(folder):
+    once = folder.write().read(uv_per_bit=1.0)
+    for exact, published in ((0.5 / 8192 / 80 * 1e6, 0.763), (0.6 / 512 / 500 * 1e6, 2.34375)):
+        again = folder.read(uv_per_bit=exact)
+        for new, old in zip(rows(again, "ephys.unit"), rows(once, "ephys.unit"), strict=True):
+            assert new["unit_amp"] == pytest.approx(published * old["unit_amp"], rel=1e-9)
+
+
 # ---- waveforms of the raw recording
+
+
+def test_raw_waveforms_are_as_long_before_the_spike_as_after_it(folder, tmp_path):
+    raw = np.random.default_rng(3).integers(-300, 300, (9000, RECORDED + 1)).astype("<i2")
+    raw.tofile(tmp_path / "run.ap.bin")
+    odd = np.concatenate([folder.arrays["templates"], np.zeros((5, 1, 6))], axis=1)
+    expected = folder.write().read(bin_path=tmp_path / "run.ap.bin")
+    records = folder.write(templates=odd).read(bin_path=tmp_path / "run.ap.bin")
+    np.testing.assert_array_equal(records.arrays["waveform"], expected.arrays["waveform"])
+    assert records.tables["ephys.unit"].equals(expected.tables["ephys.unit"])
 
 
 def test_raw_waveforms_and_snr(folder, tmp_path, monkeypatch):

@@ -238,6 +238,8 @@ def test_curation_logs_of_all_kinds(tmp_path):
         ("out", ("ops.npy", "spike_positions.npy"), "kilosort4"),
         ("out", ("kilosort4.log",), "kilosort4"),
         ("out", ("ops.npy",), "kilosort2"),
+        ("kilosort2_5_output/sorter_output", (), "kilosort2.5"),
+        ("pyks25/ks2", (), "pykilosort2.5"),
     ],
 )
 def test_sorter(tmp_path, name, extra, method):
@@ -276,6 +278,12 @@ def test_find_and_files(tmp_path):
     assert READER.find(tmp_path) == [second.path, first.path]
     assert READER.find(first.path) == [first.path]
     assert READER.find(tmp_path / "c") == []
+    (first.path / "mean_waveforms.npy").touch()
+    assert READER.find(tmp_path) == [first.path]
+    (second.path / "mean_waveforms.npy").touch()
+    assert READER.find(tmp_path) == [second.path, first.path]
+    for made in (first, second):
+        (made.path / "mean_waveforms.npy").unlink()
     (first.path / "params.py").touch()
     assert READER.find(first.path / "params.py") == [first.path]
     table(first.path / "cluster_x.tsv", ("cluster_id", "x"))

@@ -68,12 +68,15 @@ def find(folder: Path) -> Sequence[Path]:
     """Return the folders at or below a folder that hold a Kilosort or phy output, sorted.
 
     Such a folder has spike times and clusters or templates of spikes. A ``params.py`` gives the
-    folder that it is in.
+    folder that it is in. As published, where some outputs went through quality control (they have
+    ``mean_waveforms.npy``), the copies that did not, such as ``imec0_ks2_orig``, are none.
     """
     if folder.is_file():
         return [folder.parent] if folder.name == "params.py" and _is_output(folder.parent) else []
     parents = {path.parent for path in files_below(folder, *TIME_FILES)}
-    return sorted(parent for parent in parents if _is_output(parent))
+    outputs = sorted(parent for parent in parents if _is_output(parent))
+    controlled = [path for path in outputs if (path / "mean_waveforms.npy").is_file()]
+    return controlled or outputs
 
 
 def _is_output(folder: Path) -> bool:
@@ -221,4 +224,16 @@ def _skipped(units: Units, labels: Labels, known: set[int]) -> list[Skipped]:
     return [*labels.skipped, *(Skipped("unit", str(unit), "no spikes") for unit in silent)]
 
 
-READER = Reader("kilosort", kind="sorting", priority=20, find=find, read=read, files=files)
+READER = Reader(
+    "kilosort",
+    kind="sorting",
+    priority=20,
+    find=find,
+    read=read,
+    files=files,
+    version=2,
+    changes={
+        2: "a count of a 2.0 probe is 0.763 uV and raw waveforms have an even number of samples, "
+        "as published; a folder `output` is of the sorter that the folder above names"
+    },
+)

@@ -89,12 +89,14 @@ def label_table(path: Path, method: str) -> pa.Table:
 def sorter(path: Path) -> str:
     """Return which sorter it was: by the folder's name, by Kilosort 4's own files, or kilosort2.
 
+    Where the name says nothing (``output``, ``sorter_output``), that of the folder above counts.
     Kilosort 2, 2.5 and 3 leave the same files; without a telling name kilosort2 is the name
     that the published pipeline gave to all of them.
     """
-    for pattern, method in _NAMES:
-        if re.search(pattern, path.name.lower()):
-            return method
+    for name in (path.name.lower(), path.parent.name.lower()):
+        for pattern, method in _NAMES:
+            if re.search(pattern, name):
+                return method
     own = {"kilosort4.log", "ops.npy", "spike_positions.npy"}
     there = {name for name in own if (path / name).is_file()}
     if "kilosort4.log" in there or len(there) > 1:

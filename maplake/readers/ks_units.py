@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,9 @@ from maplake.readers.ks_spikes import Spikes, Units, unit_templates
 from maplake.readers.waveforms import Templates, load_unwhitening, raw_waveforms
 
 __all__ = ["Channels", "Properties", "unit_properties"]
+
+#: uV per count of a 2.0 probe as the published pipeline rounds it, of 0.76294.
+_SECOND_UV = 0.763
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ def unit_properties(
     if needed.any():
         found = _from_templates(folder, context, channels, templates, peaks, spikes, units)
         if context.bin_path is not None:
+            even = found.waveform.shape[2] // 2 * 2  # as far before the spike as after it
+            found = replace(found, waveform=found.waveform[:, :, :even])
             _from_recording(context.bin_path, context, channels, spikes, units, found, needed)
     if metrics is None:
         return found
@@ -157,7 +162,7 @@ def _from_templates(
     template = unit_templates(units, spikes.template)
     scale = np.bincount(units.index, weights=spikes.amplitude) / units.spike_count
     peak = peaks[template]
-    uv = np.broadcast_to(context.uv_per_bit, channels.recorded)[channels.map]
+    uv = _uv(context, channels)[channels.map]
     samples = templates.data.shape[1]
     waveform = np.full((len(peak), channels.recorded, samples), np.nan, dtype=np.float32)
     height = np.empty(len(peak))
@@ -175,6 +180,12 @@ def _from_templates(
     return Properties(peak, height * uv[peak], _ratio(height, noise[peak]), waveform)
 
 
+def _uv(context: SortingContext, channels: Channels) -> NDArray[np.float64]:
+    """Return uV per count of the recorded channels."""
+    uv = context.uv_per_bit
+    return np.full(channels.recorded, _SECOND_UV if round(uv, 3) == _SECOND_UV else uv)
+
+
 def _ratio(height: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the signal to noise ratio, 0 without noise as published."""
     return np.divide(height, 2 * noise, out=np.zeros_like(height), where=noise > 0)
@@ -190,7 +201,7 @@ def _from_recording(
     needed: NDArray[np.bool_],
 ) -> None:
     """Put waveforms and SNR of the raw recording in the place of the templates'."""
-    uv = np.broadcast_to(context.uv_per_bit, channels.recorded)
+    uv = _uv(context, channels)
     samples = found.waveform.shape[2]
     wanted = np.nonzero(needed)[0]
     peak = channels.map[found.peak]
