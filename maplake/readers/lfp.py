@@ -69,8 +69,8 @@ class LfpRecording:
             yield counts * scale
 
     def mean(self, size: int = _CHUNK) -> NDArray[np.float64]:
-        """Return the mean over the used channels in uV, float64 (samples,)."""
-        weight = np.where(self.used, self.uv_per_bit, 0.0) / max(1, int(self.used.sum()))
+        """Return the mean over all channels in uV, as published; float64 (samples,)."""
+        weight = self.uv_per_bit / len(self.channel)
         return np.concatenate([_weigh(counts, weight) for counts in self.counts(size)])
 
 
@@ -124,4 +124,12 @@ def read(path: Path) -> Records:
     return Records(info={"lfp": open_lfp(path)})
 
 
-READER = Reader("lfp", kind="lfp", find=find, read=read, files=files)
+READER = Reader(
+    "lfp",
+    kind="lfp",
+    find=find,
+    read=read,
+    files=files,
+    version=2,
+    changes={2: "the mean is that of all channels, as published, references included"},
+)

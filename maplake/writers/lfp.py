@@ -2,7 +2,8 @@
 
 ``trace`` int16 (samples, channels) are the counts as recorded: exact, and half the size of
 floats; times ``uv_per_bit`` float64 (channels,) they are uV. ``mean`` float64 (samples,) is the
-mean over the used channels in uV. ``electrode`` int32 (channels,), ``used`` bool (channels,).
+mean over all channels in uV, as published. ``electrode`` int32 (channels,), ``used`` bool
+(channels,).
 Attributes of the group: sampling_rate (Hz), units.
 """
 
@@ -45,7 +46,8 @@ def write(
     samples
         Their number in all.
     uv_per_bit, electrode, used
-        (channels,) uV per count, electrode number, whether the channel counts in the mean.
+        (channels,) uV per count, electrode number, whether the channel records the brain (false
+        for references and sites that are switched off).
     sampling_rate
         In Hz.
 
@@ -65,7 +67,7 @@ def write(
     shard = (ROWS, -(-channels // width) * width)
     trace = _array(group, "trace", (samples, channels), (_CHUNK[0], width), shard, "int16")
     mean = _array(group, "mean", (samples,), (ROWS,), (16 * ROWS,), "float64")
-    weight = np.where(used, uv_per_bit, 0.0) / max(1, int(np.sum(used)))
+    weight = uv_per_bit / channels
     means = []
     done = 0
     for part in _shards(counts):
