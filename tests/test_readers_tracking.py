@@ -242,6 +242,14 @@ def test_bad_csv(tmp_path, name):
     assert caught.value.file == str(file)
 
 
+def test_blank_lines_are_no_frames(tmp_path):
+    file = tmp_path / f"{H2O}_side_1-0000.csv"
+    file.write_text(f"{HEAD}0,1,2,0.5\n\n1,,nan,\n2,3,4,1\n\n\n", encoding="ascii")
+    pose = read_csv(file)
+    assert pose.frame.tolist() == [0, 1, 2]
+    assert pose.values[0][0][[0, 2]].tolist() == [1.0, 3.0]
+
+
 def test_a_csv_cut_anywhere_never_gives_other_numbers_silently(tmp_path):
     (file,) = write_camera(tmp_path / "x", H2O, camera(trials=(1,), features=("nose",)))
     whole, content = read_csv(file), file.read_bytes()

@@ -127,6 +127,8 @@ def _body(path: Path, data: mmap.mmap, start: int, width: int) -> pl.DataFrame:
         ) from error
     # polars fills the missing end of a row with nulls, which would hide a truncated file.
     commas = _commas(data, start)
+    if commas != table.height * (width - 1):  # blank lines are no rows
+        table = table.filter(~pl.all_horizontal(pl.all().is_null()))
     if commas != table.height * (width - 1):
         raise CorruptFileError(
             "a row is too short or too long",
