@@ -216,6 +216,17 @@ class TestTruth:
                 f"insertion_number = {probe.insertion_number} ORDER BY trial",
             )["trial"].to_list()
             assert found == (probe.good_trials().tolist() if probe.good_periods else [])
+            ends = sql(
+                root,
+                "SELECT good_period_end, max(stop_time) FROM ephys.good_period JOIN "
+                "experiment.session_trial USING (subject_id, session) WHERE subject_id = "
+                f"{probe.session.subject_id} AND session = {probe.session.number} AND "
+                f"insertion_number = {probe.insertion_number} GROUP BY ALL ORDER BY ALL",
+            ).rows()
+            given = [end for _, end in probe.good_periods]
+            assert [end for end, _ in ends] == [
+                last if end is None else end for end, (_, last) in zip(given, ends, strict=True)
+            ]
 
 
 class TestPromises:

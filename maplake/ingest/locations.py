@@ -28,6 +28,7 @@ from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
 
     from maplake.readers.insertion_locations import InsertionRow
@@ -370,12 +371,13 @@ def _tables(layout: Layout, row: InsertionRow, place: _Place) -> dict[str, pa.Ta
     if row.insertion_comment:
         rows["ephys.insertion_note"] = [{"insertion_note": row.insertion_comment}]
     if row.good_periods:
+        trials = _session_trials(layout, place)
+        last: float = max(trials["stop_time"].to_list())
+        periods = [(start, last if end is None else end) for start, end in row.good_periods]
         rows["ephys.good_period"] = [
-            {"good_period_start": start, "good_period_end": end} for start, end in row.good_periods
+            {"good_period_start": start, "good_period_end": end} for start, end in periods
         ]
-        rows["ephys.good_trial"] = [
-            {"trial": trial} for trial in _good_trials(layout, row.good_periods, place)
-        ]
+        rows["ephys.good_trial"] = [{"trial": trial} for trial in _good_trials(trials, periods)]
     import pyarrow as pa
 
     tables = {
@@ -385,19 +387,21 @@ def _tables(layout: Layout, row: InsertionRow, place: _Place) -> dict[str, pa.Ta
     return {name: table for name, table in tables.items() if table.num_rows}
 
 
-def _good_trials(
-    layout: Layout, periods: Sequence[tuple[float, float | None]], place: _Place
-) -> list[int]:
-    """Return the trials that lie wholly inside a good period."""
+def _session_trials(layout: Layout, place: _Place) -> pl.DataFrame:
     import polars as pl
 
-    trials = pl.read_parquet(
+    return pl.read_parquet(
         layout.root / table_file(get("experiment.session_trial"), place.partition),
         hive_partitioning=False,
     )
+
+
+def _good_trials(trials: pl.DataFrame, periods: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the trials that lie wholly inside a good period."""
+    import polars as pl
+
     good = pl.lit(value=False)
     for start, end in periods:
-        inside = pl.col("start_time") >= start
-        good = good | (inside if end is None else inside & (pl.col("stop_time") <= end))
+        good = good | ((pl.col("start_time") >= start) & (pl.col("stop_time") <= end))
     found: list[int] = trials.filter(good)["trial"].sort().to_list()
     return found

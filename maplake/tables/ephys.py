@@ -134,7 +134,7 @@ TABLES = (
             Column(
                 "good_period_end",
                 REAL,
-                "end, from the first trial; null = the end",
+                "end, from the first trial; that of the last trial where the sheet says so",
                 "s",
                 nullable=True,
             ),
