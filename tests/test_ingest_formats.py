@@ -517,6 +517,11 @@ def _voxel(position):
 
 
 class TestCcf:
+    def test_the_frame_of_positions(self, root):
+        found = rows(root, "SELECT ccf_version, ccf_resolution, ccf_description FROM ccf.ccf_label")
+        named = f"Allen Institute Mouse CCF, Rev. 3, {VOXEL}uM Resolution"
+        assert found == [(3, VOXEL, named)]
+
     def test_regions(self, lab, root):
         found = rows(root, "SELECT region_id, region_name, color_code FROM ccf.ccf_brain_region")
         framework = lab.framework

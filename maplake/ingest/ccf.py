@@ -119,9 +119,10 @@ def _lookups(config: Config) -> list[tuple[str, pa.Table]]:
     }
     label = {
         "ccf_label_id": 0,
-        "ccf_version": 1,
+        "ccf_version": 3,
         "ccf_resolution": settings.resolution_um,
-        "ccf_description": settings.version_name,
+        "ccf_description": "Allen Institute Mouse CCF, Rev. 3, "
+        f"{settings.resolution_um:g}uM Resolution",
     }
     rows = [
         ("ccf.annotation_version", _one("ccf.annotation_version", version)),
