@@ -44,5 +44,7 @@ FROM experiment.photostim_target;
 CREATE VIEW experiment.passive_photostim_trial AS
 SELECT p.subject_id, p.session, p.trial
 FROM experiment.photostim_trial AS p
-ANTI JOIN experiment.behavior_trial AS b
-    ON p.subject_id = b.subject_id AND p.session = b.session AND p.trial = b.trial;
+-- A filter on the key reaches both sides of this, but one side only of an ANTI JOIN.
+LEFT JOIN experiment.behavior_trial AS b
+    ON p.subject_id = b.subject_id AND p.session = b.session AND p.trial = b.trial
+WHERE b.trial IS NULL;

@@ -129,22 +129,27 @@ origin AS (
     WHERE v.event_sample IS NOT NULL
 ),
 touched AS (
-    SELECT o.*, s.trial AS spike_trial, s.is_first, s.before_gap,
-        o.origin_sample + win_start::DOUBLE * o.sampling_rate < s.start_sample AS reaches_before,
+    SELECT o.*, s.trial AS spike_trial,
         o.origin_sample + win_stop::DOUBLE * o.sampling_rate >= s.start_sample
             AND (s.next_start IS NULL
                  OR o.origin_sample + win_start::DOUBLE * o.sampling_rate <= s.next_start)
-            AS inside
+            AS inside,
+        (inside AND s.before_gap)
+            OR (s.is_first
+                AND o.origin_sample + win_start::DOUBLE * o.sampling_rate < s.start_sample)
+            AS beside
     FROM origin AS o
     JOIN psth.trial_reach AS s USING (subject_id, session, insertion_number)
 )
-SELECT subject_id, session, insertion_number, trial, spike_trial, origin_sample, sampling_rate
+SELECT DISTINCT subject_id, session, insertion_number, trial,
+    unnest(CASE
+        WHEN inside AND beside THEN [spike_trial, 0]
+        WHEN inside THEN [spike_trial]
+        ELSE [0]
+    END) AS spike_trial,
+    origin_sample, sampling_rate
 FROM touched
-WHERE inside
-UNION ALL
-SELECT DISTINCT subject_id, session, insertion_number, trial, 0, origin_sample, sampling_rate
-FROM touched
-WHERE (is_first AND reaches_before) OR (inside AND before_gap);
+WHERE inside OR beside;
 
 -- Trials aligned to a trial event, with their own spikes only.
 CREATE MACRO psth.event_alignment(event, occurrence) AS TABLE

@@ -122,7 +122,7 @@ WITH named AS (
     ) AS n
     JOIN experiment.period_foraging AS p USING (period)
 ),
-span AS MATERIALIZED (
+span AS (
     SELECT s.subject_id, s.session, s.insertion_number, s.trial - n.start_trial_shift AS trial,
         s.event_sample + n.start_time_shift * s.sampling_rate AS start_sample,
         e.event_sample + n.end_time_shift * s.sampling_rate AS stop_sample,
@@ -143,21 +143,23 @@ span AS MATERIALIZED (
     WHERE s.event_sample IS NOT NULL AND e.event_sample IS NOT NULL
 ),
 reach AS (
-    SELECT s.*, r.trial AS spike_trial, r.is_first, r.before_gap,
-        s.start_sample < r.start_sample AS reaches_before,
+    SELECT s.*, r.trial AS spike_trial,
         s.stop_sample >= r.start_sample
-            AND (r.next_start IS NULL OR s.start_sample <= r.next_start) AS inside
+            AND (r.next_start IS NULL OR s.start_sample <= r.next_start) AS inside,
+        (inside AND r.before_gap) OR (r.is_first AND s.start_sample < r.start_sample) AS beside
     FROM span AS s
     JOIN psth.trial_reach AS r USING (subject_id, session, insertion_number)
 ),
 touched AS (
-    SELECT subject_id, session, insertion_number, trial, spike_trial, start_sample, stop_sample
+    SELECT DISTINCT subject_id, session, insertion_number, trial,
+        unnest(CASE
+            WHEN inside AND beside THEN [spike_trial, 0]
+            WHEN inside THEN [spike_trial]
+            ELSE [0]
+        END) AS spike_trial,
+        start_sample, stop_sample
     FROM reach
-    WHERE inside
-    UNION ALL
-    SELECT DISTINCT subject_id, session, insertion_number, trial, 0, start_sample, stop_sample
-    FROM reach
-    WHERE (is_first AND reaches_before) OR (inside AND before_gap)
+    WHERE inside OR beside
 ),
 counts AS (
     SELECT s.subject_id, s.session, s.insertion_number, s.clustering_method, s.unit, t.trial,

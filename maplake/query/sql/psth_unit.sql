@@ -29,26 +29,16 @@ FROM psth.recorded_trial AS t
 JOIN psth.trial_pattern AS p USING (subject_id, session, trial)
 WHERE t.go_sample IS NOT NULL;
 
+-- pattern_trial is named by each of its users, not through one another: only then does a filter on
+-- the key reach it before it is computed, which is what makes one session of many cheap.
 CREATE VIEW psth.unit_psth AS
-WITH pattern_trial AS MATERIALIZED (
+WITH pattern_trial AS (
     FROM psth.pattern_trial
-),
-pattern AS (
-    SELECT subject_id, session, insertion_number, pattern,
-        any_value(conditions) AS conditions,
-        count(*) AS trial_count
-    FROM pattern_trial
-    GROUP BY subject_id, session, insertion_number, pattern
-),
-member AS MATERIALIZED (
-    SELECT subject_id, session, insertion_number, pattern, trial_count,
-        unnest(conditions) AS trial_condition_name
-    FROM pattern
 ),
 trials AS (
     SELECT subject_id, session, insertion_number, trial_condition_name,
-        sum(trial_count)::INTEGER AS trial_count
-    FROM member
+        count(*)::INTEGER AS trial_count
+    FROM (SELECT *, unnest(conditions) AS trial_condition_name FROM pattern_trial)
     GROUP BY subject_id, session, insertion_number, trial_condition_name
 ),
 -- Spikes per bin, a list per unit and pattern.
@@ -75,7 +65,12 @@ counts AS (
         m.trial_condition_name,
         list(c.counts) AS counts
     FROM pattern_count AS c
-    JOIN member AS m USING (subject_id, session, insertion_number, pattern)
+    JOIN (
+        SELECT subject_id, session, insertion_number, pattern,
+            unnest(any_value(conditions)) AS trial_condition_name
+        FROM pattern_trial
+        GROUP BY subject_id, session, insertion_number, pattern
+    ) AS m USING (subject_id, session, insertion_number, pattern)
     GROUP BY c.subject_id, c.session, c.insertion_number, c.clustering_method, c.unit,
         m.trial_condition_name
 )
