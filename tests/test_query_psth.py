@@ -330,3 +330,16 @@ def test_method_is_named(truth):
     assert lake.psth(101, 1, 1, 10, clustering_method=METHOD).count.sum() > 0
     with pytest.raises(NotFoundError):
         lake.psth(101, 1, 1, 10, clustering_method="jrclust_v4")
+
+
+@pytest.mark.parametrize("column", ["unit", "clustering_method"])
+def test_units_and_spikes_whose_keys_have_other_types_are_refused(truth, tmp_path, column):
+    lake, _ = truth
+    root = shutil.copytree(lake.root, tmp_path / "lake")
+    for path in (root / "tables" / "ephys" / "spike").rglob("*.parquet"):
+        data = pq.ParquetFile(path).read()
+        at = data.column_names.index(column)
+        other = pa.array(np.zeros(len(data)))
+        pq.write_table(data.set_column(at, column, other), path)
+    with maplake.open(root) as damaged, pytest.raises(QueryError):
+        damaged.psth(101, 1)

@@ -26,6 +26,7 @@ from maplake.readers import channel_locations
 from maplake.readers.base import HistologyContext, ProbeSites
 from maplake.readers.ccf_annotation import open_volume
 from maplake.readers.ccf_tables import read_regions, read_surface
+from maplake.readers.tiff_stack import open_tiff
 from maplake.simulate.ccf import simulate_framework, write_framework
 from maplake.tables import get
 from maplake.writers.ccf import write_volume
@@ -188,6 +189,18 @@ def test_bad_tiff(tmp_path):
     tifffile.imwrite(path, np.ones((3, 4, 5), np.float32), photometric="minisblack")
     with pytest.raises(FileFormatError, match="whole numbers"):
         open_volume(path)
+    with tifffile.TiffWriter(path) as writer:
+        for _ in range(3):
+            writer.write(
+                np.ones((4, 5), np.uint16),
+                photometric="minisblack",
+                metadata=None,
+                contiguous=False,
+            )
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[1].tags["ImageWidth"].overwrite(2**31)  # 16 GiB, if it were believed
+    with pytest.raises(CorruptFileError, match="differ in size"):
+        list(open_tiff(path).planes(1))
     tifffile.imwrite(path, np.ones((4, 5), np.uint16))
     with pytest.raises(FileFormatError):
         open_volume(path)

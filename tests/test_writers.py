@@ -101,6 +101,14 @@ class TestConform:
             {"username": "c", "fullname": "C"},
         ]
 
+    def test_merge_refuses_rows_without_what_a_table_must_have(self):
+        table = get("lab.person")
+        old = pa.table({"username": ["a", None], "fullname": ["A", "B"]})
+        new = pa.table({"username": ["c"], "fullname": ["C"]})
+        for pair in ((old, new), (new, old)):
+            with pytest.raises(SchemaError, match="do not fit"):
+                parquet.merge(table, *pair)
+
 
 def test_zarr_store_has_one_file_per_array_and_the_same_bytes_every_time(tmp_path):
     arrays = {

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from maplake.errors import QueryError
 from maplake.query.aligned import TIME, Aligned, frame, no_units, where
 from maplake.query.numbers import Floats, bin_edges
+from maplake.query.refusal import refused
 from maplake.query.sqltext import literal
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def psths(
     ]
     parts = [part for part in parts if len(part[0])]
     if not parts:
-        raise no_units(keys)
+        raise no_units(aligned.con, keys)
     units = pl.concat([part[0] for part in parts])
     counts = np.concatenate([part[1] for part in parts], axis=1)
     trials = np.concatenate([part[2] for part in parts], axis=1)
@@ -171,6 +172,8 @@ def _binned(
     shape: tuple[int, int],
 ) -> npt.NDArray[np.int64]:
     """Return the spikes in each pattern, unit and bin; ``shape`` is (patterns, bins)."""
+    import polars as pl
+
     bounds = ", ".join(literal(options[name]) for name in ("start", "stop", "bin"))
     found = frame(
         aligned.con,
@@ -182,7 +185,10 @@ def _binned(
         "GROUP BY s.clustering_method, s.unit, a.pattern",
     )
     places = units.with_row_index("place").select("clustering_method", "unit", "place")
-    found = found.join(places, on=["clustering_method", "unit"])
+    try:
+        found = found.join(places, on=["clustering_method", "unit"])
+    except pl.exceptions.SchemaError as error:  # units and spikes have keys of other types
+        raise refused(error) from error
     binned = np.zeros((shape[0], len(units), shape[1]), np.int64)
     where_ = found["pattern"].to_numpy(), found["place"].to_numpy()
     counts = found["count"].explode().to_numpy()

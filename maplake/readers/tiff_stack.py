@@ -35,30 +35,26 @@ class TiffStack:
                 series = file.series[0]
                 if len(series.pages) == self.shape[0]:
                     for number in range(0, self.shape[0], step):
-                        yield _plane(self, _page(series.pages[number]))
+                        yield _page(self, series.pages[number])
                 else:
                     # ImageJ writes one page and the rest behind it.
                     whole = tifffile.memmap(self.path, mode="r", series=0)
                     for number in range(0, self.shape[0], step):
-                        yield _plane(self, np.asarray(whole.reshape(self.shape)[number]))
+                        yield np.asarray(whole.reshape(self.shape)[number])
         except SourceError:
             raise
         except Exception as error:
             raise _fault(self.path, error) from error
 
 
-def _page(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> NDArray[Any]:
+def _page(stack: TiffStack, page: tifffile.TiffPage | tifffile.TiffFrame | None) -> NDArray[Any]:
     if page is None:
         raise ValueError("a page is missing")
-    return np.asarray(page.asarray())
-
-
-def _plane(stack: TiffStack, plane: NDArray[Any]) -> NDArray[Any]:
-    if plane.shape != stack.shape[1:]:
+    if page.shape != stack.shape[1:]:  # before so much memory is asked for
         raise CorruptFileError(
-            "pages differ in size", file=stack.path, found=plane.shape, expected=stack.shape[1:]
+            "pages differ in size", file=stack.path, found=page.shape, expected=stack.shape[1:]
         )
-    return plane
+    return np.asarray(page.asarray())
 
 
 def open_tiff(path: Path) -> TiffStack:

@@ -142,7 +142,7 @@ def merge(table: Table, old: pa.Table | None, new: pa.Table) -> pa.Table:
 def _last_of_key(table: Table, data: pa.Table) -> pa.Table:
     try:
         data = data.select(table.file_schema.names).cast(table.file_schema)
-    except (pa.ArrowException, KeyError) as error:
+    except (pa.ArrowException, ValueError, KeyError) as error:
         raise SchemaError(f"rows do not fit {table.full_name}: {error}") from error
     numbered = data.append_column("_row", pa.array(np.arange(data.num_rows)))
     last = numbered.group_by(list(table.key)).aggregate([("_row", "max")])["_row_max"]
