@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maplake import errors
+from maplake.ingest.nidq import cut_points
 from maplake.readers import lfp, nidq, xa_bitcodes
 from maplake.readers.foraging_events import foraging_events
 from maplake.readers.spikeglx_meta import parse_meta
@@ -141,6 +142,14 @@ def test_traces_are_cut_at_trial_starts_in_mv(tmp_path):
             assert row["sampling_rate"] == 1000.0
         name = f"experiment.{name}"
         parquet.conform(get(name), records.tables[name])
+
+
+def test_a_start_without_a_trial_ends_the_trial_before():
+    starts, trials = np.array([10, 30, 50]), np.array([1, 2, 3], np.int32)
+    every, numbers = cut_points(starts, trials, np.array([-5, 10, 20, 30, 50, 60]))
+    assert (every.tolist(), numbers.tolist()) == ([10, 20, 30, 50, 60], [1, 0, 2, 3, 0])
+    every, numbers = cut_points(starts, trials, np.empty(0, np.int64))
+    assert (every.tolist(), numbers.tolist()) == ([10, 30, 50], [1, 2, 3])
 
 
 def test_trials_after_the_end_are_named(tmp_path):
