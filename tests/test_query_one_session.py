@@ -40,9 +40,13 @@ def lakes(tmp_path_factory):
     (one / ".maplake" / "manifest").mkdir()
     finish(one)
     assert others
-    with maplake.open(many) as everything, maplake.open(one) as alone:
-        with everything.connect() as from_many, alone.connect() as from_one:
-            yield from_many, from_one, first
+    with (
+        maplake.open(many) as everything,
+        maplake.open(one) as alone,
+        everything.connect() as from_many,
+        alone.connect() as from_one,
+    ):
+        yield from_many, from_one, first
 
 
 def views(con):
