@@ -210,7 +210,16 @@ def test_verify_a_listing(lab, tmp_path, form):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"\xff\xfe\x00", b"hello", b'{"DATA": 3}', b"[[[[", b"file_path,bytes\na,x\n"]
+    "body",
+    [
+        b"",
+        b"\xff\xfe\x00",
+        b"hello",
+        b'{"DATA": 3}',
+        b"[[[[",
+        b"file_path,bytes\na,x\n",
+        b'{"DATA": [{"name": "a", "size": Infinity}]}',
+    ],
 )
 def test_a_listing_that_is_none(lab, tmp_path, body):
     manifest(lab, "--no-hash")

@@ -189,18 +189,19 @@ def test_bad_tiff(tmp_path):
     tifffile.imwrite(path, np.ones((3, 4, 5), np.float32), photometric="minisblack")
     with pytest.raises(FileFormatError, match="whole numbers"):
         open_volume(path)
-    with tifffile.TiffWriter(path) as writer:
-        for _ in range(3):
-            writer.write(
-                np.ones((4, 5), np.uint16),
-                photometric="minisblack",
-                metadata=None,
-                contiguous=False,
-            )
+    tifffile.imwrite(path, np.ones((6, 4, 5), np.uint16), photometric="minisblack")
     with tifffile.TiffFile(path, mode="r+") as file:
-        file.pages[1].tags["ImageWidth"].overwrite(2**31)  # 16 GiB, if it were believed
+        file.pages[4].tags["ImageWidth"].overwrite(2**31)  # 16 GiB, if it were believed
     with pytest.raises(CorruptFileError, match="differ in size"):
         list(open_tiff(path).planes(1))
+    with tifffile.TiffWriter(path) as writer:
+        for _ in range(3):
+            writer.write(np.ones((4, 5), np.uint16), metadata=None, contiguous=False)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for page in file.pages:
+            page.tags["ImageWidth"].overwrite(0)
+    with pytest.raises(CorruptFileError, match="impossible"):
+        open_volume(path)
     tifffile.imwrite(path, np.ones((4, 5), np.uint16))
     with pytest.raises(FileFormatError):
         open_volume(path)

@@ -181,7 +181,7 @@ def _globus(text: str) -> Entries:
             for item in items
             if item.get("type", "file") == "file"
         }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
 
 

@@ -87,7 +87,7 @@ def open_tiff(path: Path) -> TiffStack:
             found=f"{shape} {kind}",
             expected="(AP, DV, ML), unsigned integers",
         )
-    if shape[1] * shape[2] > _LARGEST:
+    if not 0 < shape[1] * shape[2] <= _LARGEST or not shape[0]:
         raise CorruptFileError("claims an impossible size", file=path, found=shape)
     return TiffStack(path, (shape[0], shape[1], shape[2]))
 
