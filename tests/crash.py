@@ -21,7 +21,6 @@ import argparse
 import json
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +28,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -40,6 +38,7 @@ if not find_spec("maplake"):  # run from a checkout that is not installed
 import faults
 from crash_bench import FAULTS, KILLS, POWER, Bench, Failure, warm_up
 from crash_commands import COMMANDS
+from tried import commit
 
 _BEGIN, _END = "<!-- crash:begin -->", "<!-- crash:end -->"
 
@@ -54,22 +53,7 @@ class Tally:
     cases: int = 0
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
-    code: str = field(default_factory=lambda: _code())
-
-
-@cache
-def _code() -> str:
-    """Return the commit that is tried; + where the package is not as committed."""
-    here = ["git", "-C", str(Path(__file__).resolve().parents[1])]
-    words = [["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "maplake", "cli"]]
-    try:
-        found = [
-            subprocess.run([*here, *one], capture_output=True, check=True, encoding="utf-8").stdout
-            for one in words
-        ]
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found[0].strip() + "+" * bool(found[1])
+    code: str = field(default_factory=commit)
 
 
 def attack(bench: Bench, fault: str, most: int | None = None) -> Tally:
@@ -190,7 +174,7 @@ def _options() -> argparse.Namespace:
 
 def main() -> int:
     options = _options()
-    _code()
+    commit()  # now, as it may change meanwhile
     if options.write:
         write_page(*options.write)
         return 0

@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tried import commit
+
 _BEGIN, _END = "<!-- fuzz:begin -->", "<!-- fuzz:end -->"
 COMMAND = "python tests/fuzz.py --report docs/fuzz.json --page docs/reliability.md"
 
@@ -23,6 +25,7 @@ class Tally:
         self.ranges: dict[str, dict[str, Any]] = {}
         self.failures: list[dict[str, Any]] = []
         self.open: dict[str, list[str]] = {}  # ranges with violations, until they pass
+        commit()  # now, as it may change meanwhile
         if path is not None and path.exists():
             known = json.loads(path.read_bytes())
             self.ranges, self.open = known["ranges"], known["open"]
@@ -38,7 +41,8 @@ class Tally:
         if part["failures"]:
             self.open[key] = [f"{one['number']} {one['kind']}" for one in part["failures"]]
         else:
-            self.ranges[key] = {"counts": part["counts"], "seconds": part["seconds"]}
+            kept = {name: part[name] for name in ("counts", "seconds")}
+            self.ranges[key] = kept | {"code": commit()}
         self.write()
 
     def write(self) -> None:
@@ -51,6 +55,10 @@ class Tally:
         aside = self._path.with_name(f"{self._path.name}.part")
         aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         aside.replace(self._path)
+
+    def codes(self) -> list[str]:
+        """Return the commits on which cases were tried."""
+        return sorted({part.get("code", "unknown") for part in self.ranges.values()})
 
     def by_format(self) -> dict[str, Counter[str]]:
         """Return the outcomes of each format; ``seconds`` is among the counts."""
@@ -73,7 +81,8 @@ def page(tally: Tally) -> str:
     told = (
         f"**{cases:,} cases, {violations} violations**: no other exception, no hang over "
         "10 s, no 2 GB, nothing executed, nothing written elsewhere, no value that went wrong "
-        f"unseen{_still(tally)}. {total['seconds'] / 60:.0f} minutes of one process."
+        f"unseen{_still(tally)}. {total['seconds'] / 60:.0f} minutes of one process; "
+        f"commit {', '.join(tally.codes())}."
     )
     lines = [
         told,
