@@ -237,6 +237,18 @@ def test_bad_rows_are_skipped_and_the_others_go_on(sheet):
     assert "point as decimal mark" in reasons["9"]
 
 
+def test_cells_that_say_that_there_is_nothing_are_blank(sheet):
+    blank = {"theta": "N/A", "behaviour_time": "nan", "number_of_landmarks": "None",
+             "drift_presence": "NA", "good_period": "n/a", "insertion_comment": "NA"}  # fmt: skip
+    records = insertion_locations.read(sheet(INSERTION | blank, INSERTION | {"depth": "NA"}))
+    (row,) = records.info["rows"]
+    assert (row.theta, row.behaviour_time, row.number_of_landmarks) == (None, None, None)
+    assert (row.drift_presence, row.good_periods, row.insertion_comment) == (None, (), "NA")
+    assert [skip.reason for skip in records.skipped] == [
+        "column depth: found nothing, expected a value"
+    ]
+
+
 def test_insertion_headers_missing(tmp_path):
     error = mistakes(insertion_locations.read, as_csv(tmp_path / "a.csv", [["subject_id"]]))
     assert "hemisphere" in error.message

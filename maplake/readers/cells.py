@@ -30,6 +30,8 @@ __all__ = [
 Cell = str | None
 Converter = Callable[[str], Any]
 _INT32 = 2**31
+#: What people and programs write where there is no number, day or yes; pandas reads it so, too.
+_NOTHING = frozenset({"na", "n/a", "nan", "none", "null", "#n/a", "#na", "<na>"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,16 @@ class Mistake:
 
 
 def convert(row: Row, fields: Iterable[Field]) -> tuple[dict[str, Any], list[Mistake]]:
-    """Return the values of a row by column (None where blank), and every mistake in it."""
+    """Return the values of a row by column (None where blank), and every mistake in it.
+
+    ``NA`` and the like are blank, but where any text is welcome.
+    """
     values: dict[str, Any] = {}
     mistakes = []
     for field in fields:
         text = row.cells.get(field.name)
+        if text is not None and field.converter is not to_text and text.lower() in _NOTHING:
+            text = None
         values[field.name] = None
         try:
             if text is not None:
