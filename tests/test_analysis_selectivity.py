@@ -88,6 +88,8 @@ def test_one_probe_is_a_part_of_the_session(truth):
     assert one.equals(both.filter(insertion_number=2))
     unit = lake.selectivity(101, 1, 2, 50, periods=["delay"])
     assert unit.equals(one.filter(unit=50, period="delay"))
+    with pytest.raises(NotFoundError, match=f"kilosort9.*{lakefiles.METHOD}"):
+        lake.selectivity(101, 1, clustering_method="kilosort9")
 
 
 def test_all_ignored_trials_leave_nothing_to_test(truth):

@@ -10,6 +10,7 @@ from lakefiles import METHOD, finish, make_probe, make_session, small_lake, writ
 
 import maplake
 from maplake.errors import NotFoundError, QueryError
+from maplake.plots.lookup import Key, method_of
 from maplake.tables import get
 
 EDGES = np.arange(-3, 3, 0.04)
@@ -172,14 +173,38 @@ def test_lab_condition_whatever_its_case(truth):
     assert lake.sql(query).fetchall()[0][0] > 0
 
 
-def test_unknown_names_and_impossible_windows_are_errors(truth):
+def test_unknown_names_are_errors(truth):
     lake, _ = truth
     with pytest.raises(QueryError, match=r"no trial condition 'hit'; known are: .*Late"):
         lake.psth(101, 1, condition="hit")
     with pytest.raises(QueryError, match=r"no event 'cough'.*delay.*go_cue"):
         lake.psth(101, 1, event="cough")
-    with pytest.raises(QueryError, match="must be first, last or after go"):
-        lake.psth(101, 1, event="sample", occurrence="middle")
+    for event in ("sample", "go", "GO_cue"):
+        with pytest.raises(QueryError, match=r"middle.*first, last, after go"):
+            lake.psth(101, 1, event=event, occurrence="middle")
+        macro = f"psth.psth('all_noearlylick_nostim', event := '{event}', occurrence := 'middle')"
+        with pytest.raises(QueryError, match=r"middle.*must be first, last or after go"):
+            lake.sql(f"FROM {macro} WHERE subject_id = 101").fetchall()
+
+
+def test_an_unknown_clustering_is_an_error_that_lists_those_there_are(truth):
+    lake, _ = truth
+    other = {"clustering_method": "kilosort9"}
+    for ask in (
+        lambda: lake.psth(101, 1, 1, **other),
+        lambda: lake.psth(101, 1, **other),
+        lambda: lake.trial_counts(101, 1, 1, 50, **other),
+        lambda: lake.raster(101, 1, 1, 50, **other),
+        lambda: lake.spikes(101, 1, 1, **other),
+        lambda: method_of(lake, Key(101, 1, 1, **other)),
+    ):
+        with pytest.raises(NotFoundError, match=f"kilosort9.*{METHOD}"):
+            ask()
+    assert len(lake.psth(101, 1, clustering_method=METHOD).units)
+
+
+def test_impossible_windows_are_errors(truth):
+    lake, _ = truth
     for window in ({"bin": 0}, {"start": 1, "stop": -1}, {"bin": -0.1}, {"bin": float("nan")}):
         with pytest.raises(QueryError, match="there must be between"):
             lake.psth(101, 1, **window)

@@ -131,17 +131,13 @@ REFUSED = {
     "export, region": lambda lake, w: lake_keys.choose(lake, select.Selection(), [w]),
     "export, table": lambda lake, w: rows.export_tables(lake, [w], Path("out")),
     "figure, clustering": lambda lake, w: lookup.check_key(lake, lookup.Key(*_UNIT, w or "?")),
-    "command line, animal": lambda lake, w: _command("psth").find_subject(lake, w),
-}  # fmt: skip
-
-
-#: Places where such a word finds no rows, or is refused.
-LITERAL = {
     "psth, occurrence": lambda lake, w: lake.psth(*_KEY, occurrence=w),
     "raster, occurrence": lambda lake, w: lake.raster(*_UNIT, occurrence=w),
     "counts, occurrence": lambda lake, w: lake.trial_counts(*_KEY, occurrence=w),
     "selectivity, clustering": lambda lake, w: lake.selectivity(*_KEY, clustering_method=w),
-}
+    "command line, animal": lambda lake, w: _command("psth").find_subject(lake, w),
+}  # fmt: skip
+
 
 #: Words that end each kind of quotes.
 FEW = [*WORDS[:3], WORDS[8], "' OR true --", "x' UNION SELECT 'y", "%s {0} $1 ?", "'" * 99]
@@ -153,14 +149,6 @@ def test_names_that_nothing_has_are_refused(place, lake):
     for word in FEW:
         with pytest.raises(MaplakeError):
             REFUSED[place](lake, word)
-
-
-@pytest.mark.usefixtures("unharmed")
-@pytest.mark.parametrize("place", LITERAL)
-def test_names_that_nothing_has_find_nothing(place, lake):
-    for word in FEW:
-        with suppress(MaplakeError):
-            LITERAL[place](lake, word)
 
 
 @pytest.mark.usefixtures("unharmed")

@@ -84,7 +84,7 @@ def check_key(lake: Lake, key: Key) -> None:
     Raises
     ------
     NotFoundError
-        If there is no such session, probe or unit.
+        If there is no such session, probe, clustering or unit.
     """
     asked = (
         ("session", key.session, "experiment.session", key.session_where),
@@ -92,6 +92,8 @@ def check_key(lake: Lake, key: Key) -> None:
         ("unit", key.unit, "ephys.unit", key.where),
     )
     for word, given, table, condition in asked:
+        if word == "unit" and key.clustering_method is not None:
+            method_of(lake, key)
         if given is not None:
             some(rows(lake, f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1"),
                  f"there is no such {word}: {condition}")  # fmt: skip
@@ -116,6 +118,14 @@ def method_of(lake: Lake, key: Key) -> str:
         f"FROM ephys.unit WHERE {key.probe_where} AND {wanted}",
     ).item()
     if found is None:
+        names = rows(
+            lake,
+            f"SELECT DISTINCT clustering_method FROM ephys.unit WHERE {key.probe_where} ORDER BY 1",
+        )["clustering_method"]
+        if len(names):
+            raise NotFoundError(
+                f"this probe has no clustering {key.clustering_method!r}", expected=", ".join(names)
+            )
         raise NotFoundError("there are no units of this probe")
     return str(found)
 

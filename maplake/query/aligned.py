@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _INSERTION = UNIT_KEY[:3]
 _CACHED = 32
 
+#: Which of an event's times in a trial; "after go" is the first from the go cue on.
+OCCURRENCES = ("first", "last", "after go")
+
 #: Below which a p-value is called significant, unless told.
 ALPHA = 0.05
 
@@ -50,9 +53,26 @@ def place(keys: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in keys.items() if value is not None)
 
 
-def no_units(keys: Mapping[str, Any]) -> NotFoundError:
-    """Return the error that says that there are no such units."""
+def no_clustering(con: Connection, keys: Mapping[str, Any]) -> NotFoundError | None:
+    """Return the error that says that there is no such clustering; None where there is."""
+    names = frame(
+        con,
+        "SELECT DISTINCT clustering_method FROM ephys.unit "
+        f"WHERE {where({k: keys[k] for k in _INSERTION})} ORDER BY ALL",
+    )["clustering_method"].to_list()
+    method = keys["clustering_method"]
+    if method is None or method in names:
+        return None
     return NotFoundError(
+        f"there is no clustering {method!r}",
+        place=place({k: keys[k] for k in _INSERTION}),
+        expected=", ".join(names) or "none: there are no units",
+    )
+
+
+def no_units(con: Connection, keys: Mapping[str, Any]) -> NotFoundError:
+    """Return the error that says that there are no such units, or no such clustering."""
+    return no_clustering(con, keys) or NotFoundError(
         "there are no units",
         place=place(keys),
         hint="experiment.session lists the sessions, ephys.unit their units; "
@@ -81,7 +101,7 @@ class Aligned:
         Its columns: trial; spike_trial, which spikes may fall into the window; origin_sample and
         sampling_rate. ``options`` has event, occurrence, start and stop.
         """
-        chosen = [options[name] for name in ("event", "occurrence", "start", "stop")]
+        chosen = _moment(options)
         arguments = ", ".join(literal(value) for value in (condition, *chosen))
         return self._keep(
             "trials",
@@ -102,7 +122,7 @@ class Aligned:
         Its columns: those of :meth:`trials`; conditions, which of the wanted ones the trial is in;
         and pattern, a number from 0 that trials of the same conditions share.
         """
-        chosen = [options[name] for name in ("event", "occurrence", "start", "stop")]
+        chosen = _moment(options)
         return self._keep(
             "patterns",
             keys,
@@ -195,7 +215,9 @@ class Aligned:
             f"WHERE {where(wanted)} ORDER BY ALL",
         )["clustering_method"].to_list()
         if not found:
-            raise NotFoundError("there is no such unit", place=place(keys))
+            raise no_clustering(self.con, keys) or NotFoundError(
+                "there is no such unit", place=place(keys)
+            )
         if len(found) > 1:
             raise NotFoundError(
                 "there are several clusterings",
@@ -268,6 +290,24 @@ class Aligned:
 
 def _part(keys: Mapping[str, Any]) -> dict[str, Any]:
     return {name: keys[name] for name in _INSERTION}
+
+
+def _moment(options: Mapping[str, Any]) -> list[Any]:
+    """Return event, occurrence, start and stop of an alignment."""
+    check_occurrence(options["occurrence"])
+    return [options[name] for name in ("event", "occurrence", "start", "stop")]
+
+
+def check_occurrence(name: str) -> None:
+    """Refuse a word that does not say which of several events.
+
+    Raises
+    ------
+    QueryError
+        With the words that there are.
+    """
+    if name.lower() not in OCCURRENCES:
+        raise QueryError("there is no such occurrence", found=name, expected=", ".join(OCCURRENCES))
 
 
 def _alignment(event: str, occurrence: str, start: float, stop: float) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 # What computes with arrays is imported where it is used: opening a lake must not wait for numpy.
 from maplake.errors import QueryError
-from maplake.query.aligned import ALPHA, Aligned, frame, where
+from maplake.query.aligned import ALPHA, Aligned, check_occurrence, frame, where
 from maplake.query.hemisphere import contra_ipsi, hemisphere
 from maplake.query.sqltext import literal
 
@@ -314,10 +314,8 @@ class Analyses:
         known = frame(self._aligned.con, "SELECT unnest(psth.event_types()) AS name")["name"]
         if event.lower() not in known.to_list():
             raise QueryError("there is no such event", found=event, expected=", ".join(known))
-        if occurrence not in (None, "first", "last", "after go"):
-            raise QueryError(
-                "there is no such occurrence", found=occurrence, expected="first, last, after go"
-            )
+        if occurrence is not None:
+            check_occurrence(occurrence)
         chosen = {
             None: "",
             "first": "QUALIFY row_number() OVER (PARTITION BY e.trial ORDER BY e.event_time) = 1",
@@ -325,7 +323,7 @@ class Analyses:
             "PARTITION BY e.trial ORDER BY e.event_time DESC) = 1",
             "after go": "QUALIFY e.event_time >= g.event_time AND row_number() OVER ("
             "PARTITION BY e.trial, e.event_time >= g.event_time ORDER BY e.event_time) = 1",
-        }[occurrence]
+        }[occurrence and occurrence.lower()]
         member = (
             "true"
             if condition is None

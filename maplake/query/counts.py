@@ -190,7 +190,7 @@ def trial_counts(
     ]
     parts = [part for part in parts if len(part.units)]
     if not parts:
-        raise no_units(keys)
+        raise no_units(aligned.con, keys)
     if len(parts) == 1:
         return parts[0]
     trial = np.unique(np.concatenate([part.trial for part in parts]))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maplake.errors import QueryError
-from maplake.query.aligned import ALPHA, Aligned, frame, where
+from maplake.query.aligned import ALPHA, Aligned, frame, no_units, where
 from maplake.query.hemisphere import hemisphere
 from maplake.query.numbers import Floats
 from maplake.query.sqltext import literal
@@ -55,7 +55,10 @@ def selectivity(
     if not insertions:
         hemisphere(aligned.con, {k: keys[k] for k in _INSERTION})  # says what is missing
     parts = [_of_probe(aligned, {**keys, "insertion_number": n}, options) for n in insertions]
-    return pl.concat(parts)
+    found = pl.concat(parts)
+    if not len(found) and (keys["unit"], keys["clustering_method"]) != (None, None):
+        raise no_units(aligned.con, keys)
+    return found
 
 
 def _of_probe(

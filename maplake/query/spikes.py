@@ -178,7 +178,7 @@ def open_spikes(
         "insertion_number": int(insertion_number),
     }
     folder = root / spike_store(partition, "x").parent
-    found = sorted(folder.glob("*.zarr"))
+    found = there = sorted(folder.glob("*.zarr"))
     if clustering_method is not None:
         wanted = root / spike_store(partition, clustering_method)
         found = [path for path in found if path == wanted]
@@ -187,6 +187,7 @@ def open_spikes(
         raise NotFoundError(
             f"there are no spikes{f' by {clustering_method}' if clustering_method else ''}",
             place=place,
+            expected=", ".join(path.stem for path in there) or None,
             hint="lake.table('ephys.clustering_label') lists what there is.",
         )
     if len(found) > 1:

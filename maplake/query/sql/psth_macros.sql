@@ -170,11 +170,12 @@ WHERE origin_sample IS NOT NULL;
 CREATE MACRO psth.aligned_event(event, occurrence, win_start, win_stop) AS TABLE
 SELECT e.*
 FROM psth.event_alignment(event, occurrence) AS e
-WHERE psth.is_trial_event(event)
+WHERE psth.is_trial_event(event) AND psth.check_occurrence(occurrence)
 UNION ALL
 SELECT s.*
 FROM psth.session_alignment(event, occurrence, win_start, win_stop) AS s
-WHERE NOT psth.is_trial_event(event) AND s.origin_sample IS NOT NULL;
+WHERE NOT psth.is_trial_event(event) AND psth.check_occurrence(occurrence)
+    AND s.origin_sample IS NOT NULL;
 
 -- Those of one condition.
 CREATE MACRO psth.aligned_trial(condition, event, occurrence, win_start, win_stop) AS TABLE
