@@ -13,8 +13,8 @@ from maplake.simulate import Recording, Sorting
 
 def make_lab(folder, **options):
     return simulate.lab(
-        folder, animals=1, probes=2, trials=30, units=6,
-        recording=Recording(channels=48), sorting=Sorting(pc_features=False), **options,
+        folder, animals=1, probes=2, **({"trials": 30, "units": 6} | options),
+        recording=Recording(channels=48), sorting=Sorting(pc_features=False),
     )  # fmt: skip
 
 

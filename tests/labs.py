@@ -8,8 +8,19 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from maplake import simulate
 from maplake.config import load
 from maplake.ingest import pipeline
+
+
+def small(directory, **options):
+    """Simulate raw files of two animals with two sessions of one probe each."""
+    defaults = {"animals": 2, "sessions": 2, "probes": 1, "trials": 30, "units": 6, "seed": 3}
+    defaults |= {
+        "sorting": simulate.Sorting(pc_features=False),
+        "recording": simulate.Recording(channels=48),
+    }
+    return simulate.lab(directory, **(defaults | options))
 
 
 def ingest(lab, **options):

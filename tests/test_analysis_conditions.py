@@ -178,8 +178,8 @@ def test_every_way_in_takes_it(root, name):
 
 
 def test_the_command_line_and_figures_take_it(root, tmp_path, monkeypatch):
+    from clirun import run
     from matplotlib import pyplot as plt
-    from test_cli import run
 
     plt.switch_backend("Agg")
     monkeypatch.chdir(tmp_path)
@@ -198,7 +198,7 @@ def test_the_command_line_and_figures_take_it(root, tmp_path, monkeypatch):
 
 
 def test_errors_speak_to_the_command_line_too(root, tmp_path, monkeypatch):
-    from test_cli import run
+    from clirun import run
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lake.toml").write_text("[lake]\nroot = '.'\n", encoding="utf-8")
@@ -214,7 +214,7 @@ def test_errors_speak_to_the_command_line_too(root, tmp_path, monkeypatch):
 
 
 def test_lake_toml_gives_descriptions(root, monkeypatch):
-    from test_cli import run
+    from clirun import run
 
     monkeypatch.chdir(root)
     text = """

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from labs import content
+from labs import content, small
 from matfiles import StructArray, write_v73
 from scipy.io import loadmat, savemat
-from test_ingest import FAULTS, moved, small
+from test_ingest_faults import FAULTS, moved
 from typer.testing import CliRunner
 
 from maplake.writers import files

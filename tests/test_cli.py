@@ -2,78 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 
-import duckdb
 import pytest
-from typer.main import get_command
-from typer.testing import CliRunner
+from clirun import COMMANDS, PACKAGE, ROOT, fake, faults, home, output, process, run
 
-import maplake
 from maplake.errors import CorruptFileError, LakeLockedError
 from maplake.ingest.report import Report, SourceReport
 
-# Installed it is maplake_cli; in a checkout it is the folder cli.
-PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
-main = __import__(f"{PACKAGE}.main", fromlist=["app"])
-output = __import__(f"{PACKAGE}.output", fromlist=["plain"])
-faults = __import__(f"{PACKAGE}.faults", fromlist=["EXIT_CODES"])
-
-ROOT = Path(__file__).parents[1]
-COMMANDS = get_command(main.app).commands
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """A folder with settings and no environment of the user's."""
-    for name in ("MAPLAKE_CONFIG", "MAPLAKE_LOGLEVEL"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "lake.toml").write_text("[lake]\nroot = 'lake'\n", encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(*args, **options):
-    return CliRunner().invoke(main.app, list(args), prog_name="maplake", **options)
-
-
-def process(*args, cwd=None, **options):
-    """Run the real command in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", PACKAGE, *args],
-        capture_output=True, text=True, encoding="utf-8", env=environment, cwd=cwd, timeout=120,
-        check=False, **options,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    """Replace a library function by one that returns or raises, and keeps its arguments."""
-
-    def fake(where: str, result):
-        calls = []
-
-        def call(*args, **kwargs):
-            calls.append((args, kwargs))
-            if isinstance(result, Exception):
-                raise result
-            return result
-
-        monkeypatch.setattr(where, call)
-        return calls
-
-    return fake
+__all__ = ["fake", "home"]  # fixtures
 
 
 # ------------------------------------------------------------------------------- help and docs
@@ -298,125 +241,6 @@ def test_loading_sheets(fake, command, where):
     assert json.loads(done.stdout)["problems"] == ["row 3: no session"]
 
 
-# ------------------------------------------------------------------------------- data out
-
-
-@pytest.fixture
-def lake(monkeypatch):
-    """A lake that answers any SQL, with one animal."""
-    connection = duckdb.connect()
-    connection.execute(
-        "CREATE SCHEMA lab; CREATE TABLE lab.water_restriction AS "
-        "SELECT 432998 AS subject_id, 'dl25' AS water_restriction_number; "
-        "CREATE TABLE t AS SELECT range AS t FROM range(3)"
-    )
-    asked = []
-
-    def psth(*args, **kwargs):
-        asked.append((args, kwargs))
-        query = "SELECT 7 AS unit, t AS time, t * 2::DOUBLE AS rate, 5 AS trial_count FROM t"
-        return SimpleNamespace(to_polars=lambda: connection.sql(query).pl())
-
-    lake = SimpleNamespace(sql=connection.sql, psth=psth, asked=asked)
-    monkeypatch.setattr(maplake, "open", lambda root: lake, raising=False)
-    yield lake
-    connection.close()
-
-
-QUERY = "SELECT 1 AS a, [1.5, 'nan'::DOUBLE] AS b, DATE '2018-02-25' AS c, NULL AS d, 'µ,\"' AS e"
-
-
-def test_sql_table(lake):
-    done = run("sql", QUERY)
-    assert done.exit_code == 0, done.output
-    head, row = done.stdout.splitlines()
-    assert head.split() == ["a", "b", "c", "d", "e"]
-    assert row.split()[0] == "1"
-    assert "2018-02-25" in row
-
-
-def test_sql_shows_the_first_rows_and_says_so(lake):
-    done = run("sql", "FROM range(10)", "--rows", "3")
-    assert len(done.stdout.splitlines()) == 4
-    assert "only the first 3 rows" in done.stderr
-
-
-def test_sql_csv(lake):
-    rows = list(csv.reader(io.StringIO(run("sql", QUERY, "--csv").stdout)))
-    assert rows == [["a", "b", "c", "d", "e"], ["1", "[1.5, null]", "2018-02-25", "", 'µ,"']]
-    many = run("sql", "FROM range(25_000)", "--csv").stdout.splitlines()
-    assert len(many) == 25_001
-
-
-def test_sql_json(lake):
-    (row,) = json.loads(run("sql", QUERY, "--json").stdout)
-    assert row == {"a": 1, "b": [1.5, None], "c": "2018-02-25", "d": None, "e": 'µ,"'}
-    assert json.loads(run("sql", "FROM range(0)", "--json").stdout) == []
-
-
-def test_sql_parquet(lake, home):
-    done = run("sql", QUERY, "--parquet", "out's.parquet")
-    assert done.exit_code == 0, done.output
-    assert duckdb.read_parquet(str(home / "out's.parquet")).fetchall()[0][0] == 1
-    assert run("sql", QUERY, "--parquet", "no/such/folder.parquet").exit_code == 1
-
-
-def test_sql_from_standard_input(lake):
-    assert run("sql", "-", "--csv", input="SELECT 42 AS answer").stdout == "answer\n42\n"
-
-
-def test_sql_faults_are_ours(lake):
-    for query in ("SELEC 1", "FROM nowhere", "SELECT 'x'::INT AS a FROM range(3)"):
-        done = run("sql", query)
-        assert done.exit_code == 1, query
-        assert "Error" in done.stderr
-
-
-def test_tables_of_one_table():
-    done = run("tables", "ephys.good_period")
-    assert "good_period_start" in done.stdout
-    facts = json.loads(run("tables", "ephys.good_period", "--json").stdout)
-    assert {"column": "session", "type": "int32"}.items() <= facts["columns"][1].items()
-    assert facts["columns"][3]["unit"] == "s"
-    assert facts["refs"][0]["table"] == "ephys.probe_insertion"
-
-
-@pytest.mark.parametrize("subject", ["432998", "dl25", "DL25"])
-def test_psth_of_an_animal_by_either_name(lake, subject):
-    done = run("psth", subject, "3", "--unit", "7", "--bin", "0.1", "--condition", "c1")
-    assert done.exit_code == 0, done.output
-    args, options = lake.asked[0]
-    assert args == (432998, 3)
-    assert (options["unit"], options["bin"], options["condition"]) == (7, 0.1, "c1")
-    head, row = done.stdout.splitlines()
-    assert "peak (Hz)" in head
-    assert row.split() == ["7", "c1", "5", "2", "4", "2"]
-
-
-def test_psth_as_data(lake):
-    options = ("--condition", "c1", "--condition", "c2")
-    rows = json.loads(run("psth", "dl25", "3", *options, "--json").stdout)
-    assert [row["trial_condition_name"] for row in rows] == ["c1", "c2"]
-    assert rows[0]["rate"] == [0, 2, 4]
-    assert len(run("psth", "dl25", "3", *options, "--csv").stdout.splitlines()) == 7
-
-
-def test_psth_of_nobody(lake):
-    done = run("psth", "x'; DROP", "1")
-    assert done.exit_code == 1
-    assert "Known are dl25 (432998)" in done.stderr
-
-
-def test_psth_figure_needs_one_unit(lake):
-    assert run("psth", "dl25", "3", "--png", "a.png").exit_code == 2
-
-
-def test_shell(lake):
-    done = run("shell", input="print(lake.sql('SELECT 6 * 7').pl().row(0))\n")
-    assert done.exit_code == 0
-    assert "(42,)" in done.stdout
-
-
 # ------------------------------------------------------------------------------- care
 
 
@@ -432,77 +256,6 @@ def test_lake_without_settings(home):
     (home / "lake.toml").unlink()
     assert run("catalog").exit_code == 3
     assert run("--lake", "lake", "catalog").exit_code == 0
-
-
-# ------------------------------------------------------------------------------- the demo
-
-
-def test_demo_leaves_other_folders_alone(home):
-    (home / "mine").mkdir()
-    (home / "mine" / "notes.txt").write_text("dear diary", encoding="utf-8")
-    done = run("demo", "mine")
-    assert done.exit_code == 1
-    assert [file.name for file in (home / "mine").iterdir()] == ["notes.txt"]
-
-
-@pytest.fixture(scope="module")
-def small_demo(tmp_path_factory):
-    """A small demo, made by the real command in a process of its own."""
-    for name in ("maplake.query.check", "maplake.plots.psth"):
-        pytest.importorskip(name)
-    folder = tmp_path_factory.mktemp("demo") / "lab"
-    done = process(
-        "demo", str(folder), "--trials", "40", "--units", "6", "--json", cwd=folder.parent
-    )
-    assert done.returncode == 0, done.stderr
-    return folder, json.loads(done.stdout)
-
-
-def test_demo_makes_a_lab(small_demo):
-    folder, facts = small_demo
-    assert (facts["animals"], facts["sessions"], facts["probe insertions"]) == (4, 8, 11)
-    assert (facts["tasks"], facts["spike sorters"], facts["videos"]) == (3, 3, 132)
-    assert facts["trials"] == 212
-    assert facts["tracked positions"] > 40_000
-    assert facts["electrodes in the brain"] > 1000
-    assert facts["brain regions"] == 9
-    assert facts["problems"] == 0
-    assert facts["spikes"] > 10_000
-    assert (folder / "lake.toml").is_file()
-    assert Path(facts["figure"]).read_bytes().startswith(b"\x89PNG")
-
-
-def test_commands_on_the_demo(small_demo, home):
-    folder, facts = small_demo
-    config = ("--config", str(folder / "lake.toml"))
-    assert json.loads(run(*config, "ingest", "--json").stdout)["counts"].keys() == {"unchanged"}
-    assert "failed" not in json.loads(run(*config, "status", "--json").stdout)["counts"]
-    tables = json.loads(run(*config, "tables", "--json").stdout)
-    assert {row["table"]: row["rows"] for row in tables}["ephys.unit"] == facts["units"]
-    assert run(*config, "check").stdout.startswith("no problems")
-    best = facts["best unit"]
-    unit = ("--insertion", str(best["insertion_number"]), "--unit", str(best["unit"]))
-    subject = (best["h2o"], str(best["session"]))
-    rows = json.loads(run(*config, "psth", *subject, *unit, "--json").stdout)
-    assert len(rows) == 1
-    assert len(rows[0]["rate"]) == 149
-    done = run(*config, "psth", *subject, *unit, "--png", "unit.png")
-    assert done.exit_code == 0, done.output
-    assert (home / "unit.png").is_file()
-    assert run(*config, "psth", *subject, *unit, "--png", "unit.nope").exit_code == 1
-
-
-def test_demo_keeps_what_was_added_to_it(small_demo):
-    folder, _ = small_demo
-    (folder / "notes.txt").write_text("mine", encoding="utf-8")
-    assert run("demo", str(folder)).exit_code == 1
-    assert (folder / "notes.txt").is_file()
-    assert (folder / "lake.toml").is_file()
-
-
-def test_erd():
-    pytest.importorskip("maplake.query.erd")
-    assert run("erd").stdout.startswith("erDiagram")
 
 
 # ------------------------------------------------------------------------------- output

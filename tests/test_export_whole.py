@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from labs import ingest, lake_root, sql, statuses
+from labs import lake_root, sql, statuses
 from scipy.io import loadmat
 
 import maplake
-from maplake import simulate
 from maplake.config import load
 from maplake.exports.lake import export_lake
 from maplake.exports.lake_keys import choose
@@ -26,11 +25,8 @@ from maplake.query.check import check
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    lab = simulate.whole_lab(tmp_path_factory.mktemp("whole"), trials=24, units=5, seed=3)
-    report = ingest(lab)
-    assert not report.failed
-    return lab
+def lab(whole_lab):
+    return whole_lab
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,8 @@ class Arrivals:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    return make_lab(tmp_path_factory.mktemp("watch") / "lab", sessions=3).directory
+    folder = tmp_path_factory.mktemp("watch") / "lab"
+    return make_lab(folder, sessions=3, trials=12, units=3).directory
 
 
 @pytest.fixture
