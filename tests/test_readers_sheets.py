@@ -283,7 +283,7 @@ def test_bad_good_periods(text):
 
 @pytest.mark.parametrize(
     "text", ["2018-02-25", "20180225", "2018-02-25 00:00:00", "2018-02-25T10:25:08", "2/25/2018",
-             "02/25/2018 10:25"],
+             "02/25/2018 10:25", "2018-2-25", "2018/02/25", "2018/2/25 10:25"],
 )  # fmt: skip
 def test_dates(text):
     assert to_date(text) == dt.date(2018, 2, 25)

@@ -161,12 +161,18 @@ def to_truth(text: str) -> bool:
 
 
 def to_date(text: str) -> date:
-    """Return the day of an ISO date or time (2018-02-25, 20180225) or of month/day/year."""
+    """Return the day of an ISO date or time (2018-02-25, 20180225) or of month/day/year.
+
+    Parts may be without leading zeros, or parted by slashes where the year comes first.
+    """
     american = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?", text)
+    short = re.fullmatch(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})(?: .*)?", text)
     try:
         if american:
             month, day, year = (int(part) for part in american.groups())
             return date(year, month, day)
+        if short:
+            return date(int(short[1]), int(short[3]), int(short[4]))
         return datetime.fromisoformat(text).date()
     except ValueError:
         raise ValueError("a date as YYYY-MM-DD or M/D/YYYY") from None

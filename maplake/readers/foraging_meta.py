@@ -7,7 +7,6 @@ training (ml), Extra water (ml), Notes, Training type. Beside each other lie ``E
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -110,12 +109,8 @@ def _unless_nan(converter: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: converter(text) if _given(text) else None
 
 
-def _day(text: str) -> date:
-    return to_date(text.replace("/", "-") if re.match(r"\d{4}/", text) else text)
-
-
 _FIELDS = (
-    Field("date", _day, required=True),
+    Field("date", to_date, required=True),
     Field("weight", _unless_nan(to_number)),
     Field("water_during_training", _unless_nan(to_number)),
     Field("extra_water", _unless_nan(to_number)),
