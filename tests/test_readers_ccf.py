@@ -189,11 +189,12 @@ def test_bad_tiff(tmp_path):
     tifffile.imwrite(path, np.ones((3, 4, 5), np.float32), photometric="minisblack")
     with pytest.raises(FileFormatError, match="whole numbers"):
         open_volume(path)
-    tifffile.imwrite(path, np.ones((6, 4, 5), np.uint16), photometric="minisblack")
-    with tifffile.TiffFile(path, mode="r+") as file:
-        file.pages[4].tags["ImageWidth"].overwrite(2**31)  # 16 GiB, if it were believed
-    with pytest.raises(CorruptFileError, match="differ in size"):
-        list(open_tiff(path).planes(1))
+    for tag, value in (("ImageWidth", 2**31), ("BitsPerSample", 7000)):  # 16 GiB; of no type
+        tifffile.imwrite(path, np.ones((6, 4, 5), np.uint16), photometric="minisblack")
+        with tifffile.TiffFile(path, mode="r+") as file:
+            file.pages[4].tags[tag].overwrite(value)
+        with pytest.raises(CorruptFileError, match="differ in size"):
+            list(open_tiff(path).planes(1))
     with tifffile.TiffWriter(path) as writer:
         for _ in range(3):
             writer.write(np.ones((4, 5), np.uint16), metadata=None, contiguous=False)

@@ -50,11 +50,17 @@ class TiffStack:
 def _page(stack: TiffStack, page: tifffile.TiffPage | tifffile.TiffFrame | None) -> NDArray[Any]:
     if page is None:
         raise ValueError("a page is missing")
-    if page.shape != stack.shape[1:]:  # before so much memory is asked for
+    _check_size(stack, page.shape)  # before so much memory is asked for
+    plane = np.asarray(page.asarray())
+    _check_size(stack, plane.shape)
+    return plane
+
+
+def _check_size(stack: TiffStack, shape: tuple[int, ...]) -> None:
+    if shape != stack.shape[1:]:
         raise CorruptFileError(
-            "pages differ in size", file=stack.path, found=page.shape, expected=stack.shape[1:]
+            "pages differ in size", file=stack.path, found=shape, expected=stack.shape[1:]
         )
-    return np.asarray(page.asarray())
 
 
 def open_tiff(path: Path) -> TiffStack:
