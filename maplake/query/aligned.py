@@ -12,6 +12,7 @@ from maplake.layout import table_file
 from maplake.query.connection import Connection, Stamp, file_stamp
 from maplake.query.partition import TABLES, PartitionViews
 from maplake.query.sqltext import glob_escape, identifier, literal
+from maplake.query.views import trials_with_conditions
 from maplake.tables import get
 from maplake.tables.ephys import UNIT_KEY
 from maplake.tables.psth import ALIGN_EVENTS
@@ -91,7 +92,7 @@ class Aligned:
         self.con = con
         self.root = root
         self._kept: dict[tuple[object, ...], str] = {}
-        self._declared: dict[tuple[object, ...], list[str]] = {}
+        self._declared: dict[tuple[object, ...], list[tuple[str, str]]] = {}
         self._views = PartitionViews(root, con)
         self._made = 0
 
@@ -129,11 +130,10 @@ class Aligned:
             (*conditions, *chosen),
             lambda: (
                 "SELECT *, (dense_rank() OVER (ORDER BY conditions) - 1)::INTEGER AS pattern FROM ("
-                "SELECT a.trial, a.spike_trial, a.origin_sample, a.sampling_rate, list_filter("
-                "c.conditions, "
-                f"lambda name: list_contains({literal(self.declared(conditions))}, name)"
-                f") AS conditions FROM {_alignment(*chosen)} AS a "
-                "JOIN psth.trial_set AS c USING (subject_id, session, trial) "
+                "SELECT a.trial, a.spike_trial, a.origin_sample, a.sampling_rate, c.conditions "
+                f"FROM {_alignment(*chosen)} AS a "
+                f"JOIN ({trials_with_conditions(dict(self._predicates(conditions)))}) AS c "
+                "USING (subject_id, session, trial) "
                 f"WHERE {where(_part(keys))}) WHERE len(conditions) > 0 ORDER BY trial, spike_trial"
             ),
         )
@@ -146,11 +146,21 @@ class Aligned:
         QueryError
             If there is no such condition; the message lists those that exist.
         """
+        return [name for name, _ in self._predicates(conditions)]
+
+    def _predicates(self, conditions: Sequence[str]) -> list[tuple[str, str]]:
+        """Return names as declared and predicates of conditions."""
         key = (self.con.stamp, *conditions)
         if key not in self._declared:
             names = ", ".join(f"psth.condition_name({literal(name)})" for name in conditions)
-            found = frame(self.con, f"SELECT [{names}] AS n")["n"][0]
-            self._declared = {key: [str(name) for name in found]}
+            places = literal([*range(len(conditions))])
+            found = frame(
+                self.con,
+                "SELECT name, predicate "
+                f"FROM (SELECT unnest([{names}]) AS name, unnest({places}) AS place) "
+                "JOIN psth.trial_condition ON trial_condition_name = name ORDER BY place",
+            )
+            self._declared = {key: found.rows()}
         return self._declared[key]
 
     def units(self, keys: Mapping[str, Any]) -> str:
@@ -311,7 +321,9 @@ def check_occurrence(name: str) -> None:
 
 
 def _alignment(event: str, occurrence: str, start: float, stop: float) -> str:
-    """Return the table macro of aligned trials; that of trial events is the quicker one."""
+    """Return the quickest table of aligned trials: that of the go cue, of events, of all."""
+    if event.lower() == "go":
+        return "psth.go_alignment"
     if event.lower() in ALIGN_EVENTS:
         return f"psth.event_alignment({literal(event)}, {literal(occurrence)})"
     arguments = ", ".join(literal(value) for value in (event, occurrence, start, stop))

@@ -7,6 +7,7 @@ are made in memory over the one file of each table that a probe's key names.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ _NEEDED = {
     *("experiment.photostim_target", "psth.trial", "psth.recorded_trial", "psth.condition_name"),
     *("psth.is_trial_event", "psth.align_name", "psth.check_occurrence", "psth.event"),
     *("psth.event_time", "psth.trial_reach", "psth.session_alignment", "psth.event_alignment"),
-    *("psth.aligned_event", "psth.aligned_trial"),
+    *("psth.go_alignment", "psth.aligned_event", "psth.aligned_trial"),
 }
 _CREATED = re.compile(r'^CREATE (?:VIEW|MACRO) "?(\w+)"?\."?(\w+)', re.MULTILINE)
 _NAME = "maplake_partition"
@@ -65,9 +66,10 @@ class PartitionViews:
 
     def __init__(self, root: Path, con: Connection) -> None:
         self._root = root
+        self._folder = os.path.realpath(root)
         self._con = con
         self._made_in: tuple[duckdb.DuckDBPyConnection, Stamp | None] | None = None
-        self._files: dict[str, Path | None] = {}
+        self._files: dict[str, str | None] = {}
 
     @contextmanager
     def of(self, key: Mapping[str, Any]) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -98,18 +100,21 @@ class PartitionViews:
         self._made_in = con, self._con.stamp
 
     def _point(self, con: duckdb.DuckDBPyConnection, key: Mapping[str, Any]) -> None:
+        statements = []
         for name in TABLES:
             table = get(name)
-            path: Path | None = self._root / table_file(table, key)
-            if path is not None and not path.exists():
+            path: str | None = os.path.join(self._folder, table_file(table, key))  # noqa: PTH118
+            if path is not None and not os.path.exists(path):  # noqa: PTH110
                 path = None
             if path == self._files.get(name):
                 continue
             if path is not None:
-                con.execute(f"SET VARIABLE {_variable(table)} = {_file(path)}")
+                statements.append(f"SET VARIABLE {_variable(table)} = {_file(path)}")
             if path is None or self._files.get(name) is None:
-                con.execute(_view(table, has_file=path is not None))
+                statements.append(_view(table, has_file=path is not None))
             self._files[name] = path
+        if statements:
+            con.execute("; ".join(statements))
 
 
 def _needed(made: Sequence[str]) -> list[str]:
@@ -135,5 +140,5 @@ def _variable(table: Table) -> str:
     return f"maplake_{table.schema}_{table.name}"
 
 
-def _file(path: Path) -> str:
-    return literal(glob_escape(path.resolve().as_posix()))
+def _file(path: str) -> str:
+    return literal(glob_escape(path.replace(os.sep, "/")))

@@ -151,20 +151,24 @@ SELECT DISTINCT subject_id, session, insertion_number, trial,
 FROM touched
 WHERE inside OR beside;
 
--- Trials aligned to a trial event, with their own spikes only.
+-- Trials aligned to the go cue, with their own spikes only.
+CREATE VIEW psth.go_alignment AS
+SELECT subject_id, session, insertion_number, trial, trial AS spike_trial,
+    go_sample::DOUBLE AS origin_sample, sampling_rate
+FROM psth.recorded_trial
+WHERE go_sample IS NOT NULL;
+
+-- The same for any trial event.
 CREATE MACRO psth.event_alignment(event, occurrence) AS TABLE
 SELECT *
-FROM (
-    SELECT t.subject_id, t.session, t.insertion_number, t.trial, t.trial AS spike_trial,
-        CASE
-            WHEN lower(event) = 'go' THEN t.go_sample::DOUBLE
-            ELSE t.start_sample + t.sampling_rate * v.event_time
-        END AS origin_sample,
-        t.sampling_rate
-    FROM psth.recorded_trial AS t
-    LEFT JOIN psth.event_time(event, occurrence) AS v USING (subject_id, session, trial)
-)
-WHERE origin_sample IS NOT NULL;
+FROM psth.go_alignment
+WHERE lower(event) = 'go'
+UNION ALL
+SELECT t.subject_id, t.session, t.insertion_number, t.trial, t.trial,
+    t.start_sample + t.sampling_rate * v.event_time, t.sampling_rate
+FROM psth.recorded_trial AS t
+JOIN psth.event_time(event, occurrence) AS v USING (subject_id, session, trial)
+WHERE lower(event) <> 'go' AND v.event_time IS NOT NULL;
 
 -- Recorded trials with the moment that they are aligned to, whatever their conditions.
 CREATE MACRO psth.aligned_event(event, occurrence, win_start, win_stop) AS TABLE
