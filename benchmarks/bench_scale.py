@@ -3,7 +3,8 @@
     python benchmarks/bench_scale.py [--sessions 1000] [--folder DIR] [--json FILE]
 
 Each time is held against a floor of the same run: for ingest and status, asking the file system for
-every raw file; for queries, one read of one Parquet file. Commands run in processes of their own.
+every raw file; for queries, one read of one Parquet file. Commands run in processes of their own,
+their modules compiled as ``pip install`` leaves them.
 """
 
 from __future__ import annotations
@@ -51,21 +52,27 @@ def look(folder: Path) -> int:
     return count
 
 
-def python(code: str) -> Callable[[], object]:
-    """Return work that runs code in a process of its own."""
+def python(*arguments: str) -> Callable[[], object]:
+    """Return work that a Python of its own does."""
     root = str(Path(__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": root}
-    return lambda: subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    command = [sys.executable, *arguments]
+    return lambda: subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
 def whole(config: Config, repeat: int) -> list[Figure]:
-    """Commands over all sessions."""
+    """Commands over all sessions, in this process and as a user runs them."""
     folder = config.lake.root.parent
+    maplake = ("-m", "cli", "--config", str(config.file))
     times = shortest(
         {
             WALK: lambda: [look(folder / "ephys"), look(folder / "behavior")],
             "ingest again, nothing new": lambda: pipeline.run(config),
             "status": lambda: status(config),
+            "`maplake ingest --no-compute`, nothing new": python(
+                *maplake, "ingest", "--no-compute"
+            ),
+            "`maplake status`": python(*maplake, "status"),
         },
         repeat,
     )
@@ -79,10 +86,10 @@ def started(root: Path, repeat: int) -> list[Figure]:
     bare = "import duckdb, pyarrow; duckdb.connect().execute('SELECT 1').fetchall()"
     times = shortest(
         {
-            "pass": python("pass"),
-            "bare": python(bare),
-            "import": python("import maplake"),
-            "open": python(lake),
+            "pass": python("-c", "pass"),
+            "bare": python("-c", bare),
+            "import": python("-c", "import maplake"),
+            "open": python("-c", lake),
         },
         repeat,
     )
@@ -186,6 +193,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(temporary) / "compiled")
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         folder = options.folder or Path(temporary)
         size = {"units": 150, "spikes": 50_000 * options.sessions}
         many = big_lake.config_of(folder / "all", sessions=options.sessions, **size)

@@ -84,10 +84,11 @@ class State:
 
     def settle(self) -> None:
         """Finish what a crashed writer left, if there is a lake and nobody else writes."""
+        from maplake import recover
         from maplake.layout import Layout
 
         if Layout(self.config.lake.root).format_file.is_file():
-            self.lake().close()
+            recover(self.config.lake.root)
 
     def lake(self) -> Any:
         """Open the lake for reading.

@@ -44,15 +44,15 @@ def open(path: str | Path = ".", *, snapshot: str | None = None) -> Lake:  # noq
     from maplake.query.lake import Lake, find_root
 
     root = find_root(Path(path))
-    _recover(root)
+    recover(root)
     if snapshot is not None:
         from maplake.ingest.snapshot import opened
 
         root = opened(root, snapshot)
-    return Lake(root, _recover)
+    return Lake(root, recover)
 
 
-def _recover(root: Path) -> None:
+def recover(root: Path) -> None:
     """Finish what a crashed writer left: a decided commit, the catalog that goes with it.
 
     The one place where reading may write. What cannot be finished is left to the next writer.

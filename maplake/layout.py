@@ -16,6 +16,7 @@
         spare/                 second copies of tables that cannot be made again from raw files
         snapshots/<name>/      manifests and states as they were, see maplake.ingest.snapshot
         kept/                  files that snapshots need and that the lake has replaced, by SHA-256
+        cache/                 what was found out before, to be quick; may be deleted at any time
         compact/, compact.json small tables merged by animal, for the views
         computed.json          after which commit everything was computed
         watch.json             how `maplake watch` does

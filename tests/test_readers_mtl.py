@@ -13,6 +13,8 @@ from scipy.io import loadmat, savemat
 from maplake import errors
 from maplake.config import load
 from maplake.ingest import find_behavior
+from maplake.ingest.seen import Seen
+from maplake.layout import Layout
 from maplake.readers import multi_target_licking as mtl
 from maplake.readers.base import BehaviorContext
 from maplake.readers.delay_response import READER as DELAY_RESPONSE
@@ -153,7 +155,7 @@ def test_small_files_are_aborted_sessions_of_the_other_task_only(tmp_path):
         "[lake]\nroot = 'lake'\n[[behavior.rigs]]\nname = 'RRig-MTL'\npath = '.'\n",
         encoding="utf-8",
     )
-    found = find_behavior.find(load(config))
+    found = find_behavior.find(load(config), Seen(Layout(tmp_path)))
     assert [source.path for source in found.sources] == [truth.path]
     assert ["aborted" in reason for _, reason in found.skipped] == [True]
 

@@ -1,11 +1,20 @@
-"""What discovery remembers of folders never hides a change."""
+"""What is remembered of raw files and of the lake's records never hides a change."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from labs import ingest, lake_root, statuses
 
-from maplake import simulate
+from maplake import readers, simulate
+from maplake.config import load
+from maplake.ingest import cache, find_tracking, index, seen
+from maplake.ingest.index import read_index
+from maplake.ingest.state import print_of, read_all, stat_files
+from maplake.ingest.status import status
+from maplake.layout import Layout
 
 
 @pytest.fixture
@@ -48,9 +57,192 @@ def test_a_damaged_memory_is_none(lab, content):
 
 
 def test_a_record_that_makes_no_sense_is_searched_again(lab):
-    file = lake_root(lab) / ".maplake" / "cache" / "found.json"
-    found = json.loads(file.read_text("utf-8"))
+    layout, made_from = Layout(lake_root(lab)), seen._readers_print()
+    found = cache.load(layout, "found.json", made_from)
     for entry in found["folders"].values():
         entry["ephys"] = [{"kind": "ephys"}]
-    file.write_text(json.dumps(found), "utf-8")
+    cache.save(layout, "found.json", made_from, found)
     assert kinds(ingest(lab)) == ["unchanged"]
+
+
+def change_in_place(file):
+    """Write another content of the same length into a file; its folder's time stays."""
+    before = file.parent.stat().st_mtime_ns
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    with file.open("r+b") as stream:
+        stream.write(content)
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1_000_000))
+    assert file.parent.stat().st_mtime_ns == before
+
+
+def test_a_recording_changed_in_place_is_seen(lab):
+    change_in_place(folder(lab) / "spike_times.npy")
+    assert kinds(ingest(lab)) == ["waiting"]  # sorted again
+
+
+def test_a_behavior_file_changed_in_place_is_seen(lab):
+    file = next((lab.directory / "behavior").rglob("*.mat"))
+    content = file.read_bytes()
+    # The text at the head of a MATLAB file is free.
+    file.write_bytes(content[:60] + b"another" + content[67:])
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1_000_000))
+    assert kinds(ingest(lab), "behavior") == ["in"]
+
+
+def test_a_camera_changed_in_place_is_seen(tmp_path):
+    folder = tmp_path / "tracking" / "MK001" / "20210301" / "tracking"
+    folder.mkdir(parents=True)
+    for number in (1, 2):
+        (folder / f"MK001_side_{number}-0000.csv").write_text("a", "utf-8")
+    config = tmp_path / "lake.toml"
+    config.write_text("[tracking]\nrigs = [{name = 'RRig', path = 'tracking'}]\n", "utf-8")
+
+    def find():
+        memory = seen.Seen(Layout(tmp_path))
+        (source,) = find_tracking.find(load(config), memory).sources
+        memory.save()
+        return source
+
+    first = find()
+    assert first.stat_print is None  # it was searched
+    known = find()
+    assert (known, known.rig, known.nth) == (first, "RRig", 1)
+    assert known.stat_print == print_of(stat_files(known.files()))
+    change_in_place(folder / "MK001_side_2-0000.csv")
+    assert find().stat_print is None
+    assert find().stat_print not in (None, known.stat_print)
+
+
+def test_a_touched_file_is_the_same_file(lab):
+    os.utime(folder(lab) / "spike_times.npy")
+    assert kinds(ingest(lab)) == ["unchanged"]
+    state = read_all(Layout(lake_root(lab)))
+    assert state == {name: dict(whole(s)) for name, s in read_index(Layout(lake_root(lab))).items()}
+
+
+def test_another_reader_searches_again(lab, monkeypatch):
+    monkeypatch.setattr(seen, "_readers_print", lambda: "another")
+    assert kinds(ingest(lab)) == ["unchanged"]
+    assert cache.load(Layout(lake_root(lab)), "found.json", "another") is not None
+
+
+def test_status_knows_of_corrected_readers_from_memory(lab, monkeypatch):
+    config = load(lab.config)
+    status(config)
+    layout, made_from = Layout(lake_root(lab)), seen._readers_print()
+    found = cache.load(layout, "found.json", made_from)
+    found["editions"] = [[n, v + 1, [[v + 1, "why"]]] for n, v, _ in found["editions"]]
+    cache.save(layout, "found.json", made_from, found)
+    monkeypatch.setattr(readers, "all_readers", None)  # need not be asked
+    reasons = [s.reason for s in status(config) if s.status == "outdated"]
+    assert reasons
+    assert all("why" in reason for reason in reasons)
+
+
+def whole(states):
+    """Return states of the index as the state file tells them."""
+    return {
+        key: index.SourceState(
+            **{name: getattr(state, name) for name in vars(index.SourceState(*key, ""))}
+        )
+        for key, state in states.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """A lab that tests of the index leave as it is."""
+    folder = tmp_path_factory.mktemp("known")
+    made = simulate.lab(folder, animals=1, sessions=1, probes=1, trials=12, units=4)
+    ingest(made)
+    return made
+
+
+@pytest.fixture
+def forgotten(monkeypatch):
+    """Let every reading of the index be the first of its process."""
+    monkeypatch.setattr(index, "_LAST", {})
+    return index._LAST.clear
+
+
+def index_file(lab):
+    return lake_root(lab) / ".maplake" / "cache" / "states" / "400001.json"
+
+
+def test_the_index_says_what_the_state_files_say(known, forgotten):
+    layout = Layout(lake_root(known))
+    for _ in range(2):
+        found = read_index(layout)
+        assert {name: whole(states) for name, states in found.items()} == read_all(layout)
+        forgotten()
+
+
+def test_the_index_is_read_instead_of_the_state_files(known, forgotten, monkeypatch):
+    layout = Layout(lake_root(known))
+    read_index(layout)
+    forgotten()
+    monkeypatch.setattr(index, "parse_state", None)
+    assert read_index(layout).keys() == read_all(layout).keys()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"0\n{}", b"\xff", "half"])
+def test_a_torn_index_is_made_anew(known, forgotten, content):
+    layout = Layout(lake_root(known))
+    read_index(layout)
+    forgotten()
+    file = index_file(known)
+    sound = file.read_bytes()
+    file.write_bytes(sound[: len(sound) // 2] if content == "half" else content)
+    assert {name: whole(states) for name, states in read_index(layout).items()} == read_all(layout)
+    assert file.read_bytes() == sound
+
+
+def test_a_stale_index_is_noticed(lab, forgotten):
+    layout = Layout(lake_root(lab))
+    read_index(layout)
+    forgotten()
+    (file,) = (layout.meta / "state").glob("4*.json")
+    record = json.loads(file.read_bytes())
+    record["sources"][0]["fingerprint"] = "f" * 64
+    file.write_text(json.dumps(record), "utf-8")
+    found = {s.fingerprint for s in read_index(layout)[file.stem].values()}
+    assert "f" * 64 in found
+    file.unlink()
+    forgotten()
+    assert file.stem not in read_index(layout)
+
+
+def test_an_index_of_another_lake_is_none(lab, forgotten, tmp_path):
+    """A copied folder has other files of the same names."""
+    layout = Layout(lake_root(lab))
+    read_index(layout)
+    for file in (layout.meta / "state").glob("*.json"):
+        content = file.read_bytes().replace(b'"in"', b'"xx"')
+        file.unlink()
+        file.write_bytes(content)
+    forgotten()
+    assert {s.status for states in read_index(layout).values() for s in states.values()} == {"xx"}
+
+
+def test_an_index_that_cannot_be_written_is_no_fault(lab, forgotten):
+    index_file(lab).unlink(missing_ok=True)
+    index_file(lab).mkdir()
+    assert read_index(Layout(lake_root(lab)))
+    assert kinds(ingest(lab)) == ["unchanged"]
+
+
+def test_nothing_large_is_imported_to_find_nothing_new(lab):
+    status(load(lab.config))
+    heavy = ["numpy", "pyarrow", "polars", "duckdb", "h5py", "zarr", "scipy"]
+    code = (
+        "import sys\nfrom maplake.config import load\nfrom maplake.ingest import pipeline\n"
+        "from maplake.ingest.status import status\n"
+        f"config = load({str(lab.config)!r})\nassert not pipeline.run(config).changed\n"
+        f"status(config)\nprint([name for name in {heavy} if name in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -142,8 +142,10 @@ def _known(source: Source, state: SourceState, wanted: Wanted) -> Item:
     if not wanted.includes(source.kind):
         return Item(source, UNCHANGED)
     again = state.settings != wanted.settings.get(source.kind, "") or wanted.again(state)
-    stat = stat_of(source) if source.stat is None else source.stat
-    if stat == state.stat:
+    # What discovery has seen need not be looked at again.
+    same = source.stat_print is not None and source.stat_print == state.stat_print
+    stat = None if same else stat_of(source)
+    if same or stat == state.stat:
         if again:
             return Item(source, PLANNED)
         reason = _identical(state) if wanted.replace and source.kind in ON_REQUEST else None

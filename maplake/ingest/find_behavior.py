@@ -2,60 +2,79 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from datetime import date
+from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 
 from maplake import readers
-from maplake.config import Config
-from maplake.errors import SourceError
-from maplake.ingest.sources import BEHAVIOR, Found, Part, Source, reading, walk
-from maplake.ingest.state import stat_files
-from maplake.readers import Reader
-from maplake.readers.base import Identity
+from maplake.config import BehaviorRig, Config
+from maplake.errors import MaplakeError, SourceError
+from maplake.ingest.seen import File, Seen
+from maplake.ingest.sources import BEHAVIOR, Found, Part, Source, reading
+from maplake.ingest.state import print_of, stat_files
+from maplake.readers import Reader, listing
+
+#: What a file tells: the reader's name, h2o, start (ISO), and whether the file is all that is read.
+Told = tuple[str, str, str, bool]
 
 
-def find(config: Config) -> Found:
+def find(config: Config, seen: Seen) -> Found:
     """Find behavior sessions, in order of the rigs' priority, then those of joined files."""
     found = Found()
     config.require_paths(BEHAVIOR)
     for rig in sorted(config.behavior.rigs, key=lambda rig: rig.priority):
-        for path in walk(rig.path, BEHAVIOR, found):
-            source = _source(path, rig.name)
-            if source is None:
-                continue
-            try:
-                reason = _aborted(path, config.behavior.min_file_kib)
-            except SourceError as error:
-                found.fault(BEHAVIOR, path, error)
-                continue
-            if reason:
-                found.skip(source, reason)
-            else:
-                found.add(source)
+        for entry in listing.entries(rig.path, partial(found.unlisted, BEHAVIOR)):
+            _add(entry, rig, config.behavior.min_file_kib, seen, found)
     config.require_paths("foraging")
     for project in config.foraging.projects:
-        _joined(project, found)
+        _joined(project, seen, found)
     return found
 
 
-def _aborted(path: Path, min_file_kib: float) -> str | None:
-    with reading(path, BEHAVIOR):
-        ((_, size, _),) = stat_files([path])
-    if size >= min_file_kib * 1024 or _is_told_apart(path):
-        return None
-    return (
-        f"{size / 1024:.0f} KiB, under behavior.min_file_kib = {min_file_kib:g}: taken for an "
-        "aborted session"
-    )
-
-
-def _is_told_apart(path: Path) -> bool:
-    """Whether the content is that of a task whose sessions may be small."""
+def _add(
+    entry: os.DirEntry[str], rig: BehaviorRig, min_file_kib: float, seen: Seen, found: Found
+) -> None:
+    """Add the session that a file is of, if it is one."""
+    path, file = Path(entry.path), File.listed(entry)
+    told = _tell(path) if file is None else seen.told(file, partial(_tell, path))
+    if told is None:
+        return
+    source = _source(path, rig.name, told, file)
     try:
+        reason = _aborted(path, file, min_file_kib, seen)
+    except SourceError as error:
+        found.fault(BEHAVIOR, path, error)
+        return
+    if reason:
+        found.skip(source, reason)
+    else:
+        found.add(source)
+
+
+def _aborted(path: Path, file: File | None, min_file_kib: float, seen: Seen) -> str | None:
+    if file is None:
+        with reading(path, BEHAVIOR):
+            stat_files([path])
+    elif file.size < min_file_kib * 1024 and not _may_be_small(path, file, seen):
+        return (
+            f"{file.size / 1024:.0f} KiB, under behavior.min_file_kib = {min_file_kib:g}: taken "
+            "for an aborted session"
+        )
+    return None
+
+
+def _may_be_small(path: Path, file: File, seen: Seen) -> bool:
+    """Whether the content is that of a task whose sessions may be small."""
+
+    def is_told_apart() -> bool:
         with reading(path, BEHAVIOR):
             return any(r.recognise and r.find(path) and r.recognise(path)
                        for r in readers.of_kind(BEHAVIOR))  # fmt: skip
+
+    try:
+        return bool(seen.told(file, is_told_apart, "may be small"))
     except SourceError:
         return False  # an aborted session may well be damaged
 
@@ -64,51 +83,79 @@ def _readers(*, joins: bool) -> list[Reader]:
     return [r for r in readers.of_kind(BEHAVIOR) if r.joins is joins and r.identify is not None]
 
 
-def _source(path: Path, rig: str) -> Source | None:
+def _tell(path: Path) -> Told | None:
     # Formats that the content tells apart share their names: the last one stands for all.
     for reader in reversed(_readers(joins=False)):
         identity = reader.identify(path) if reader.identify and reader.find(path) else None
         if identity is not None:
-            return Source(
-                BEHAVIOR,
-                path.stem,
-                path,
-                identity.h2o,
-                identity.start.date(),
-                start=identity.start,
-                rig=rig,
-                parts=(Part(BEHAVIOR, reader.name, path),),
-            )
+            return (reader.name, identity.h2o, identity.start.isoformat(), _is_alone(reader, path))
     return None
 
 
-def _joined(root: Path, found: Found) -> None:
+def _is_alone(reader: Reader, path: Path) -> bool:
+    try:
+        return Part(BEHAVIOR, reader.name, path).files() == [path]
+    except MaplakeError:
+        return False
+
+
+def _source(path: Path, rig: str, told: Told, file: File | None) -> Source:
+    reader, h2o, start, alone = told
+    began = datetime.fromisoformat(start)
+    return Source(
+        BEHAVIOR,
+        path.stem,
+        path,
+        h2o,
+        began.date(),
+        start=began,
+        rig=rig,
+        parts=(Part(BEHAVIOR, reader, path),),
+        stat_print=print_of([file.stat]) if file is not None and alone else None,
+    )
+
+
+def _joined(root: Path, seen: Seen, found: Found) -> None:
     """Find sessions whose files are joined by animal and day."""
-    days: dict[tuple[str, str, date], list[tuple[Identity, Path]]] = defaultdict(list)
-    for path in walk(root, BEHAVIOR, found):
-        for reader in _readers(joins=True):
-            if reader.identify is None or not reader.find(path):
-                continue
-            try:
-                with reading(path, reader.name):
-                    stat_files([path])  # a pipe would wait for a writer for ever
-                    identity = reader.identify(path)
-            except SourceError as error:
-                found.fault(BEHAVIOR, path, error)
-                continue
-            if identity is not None:
-                days[reader.name, identity.h2o, identity.start.date()].append((identity, path))
-    for (reader_name, h2o, day), files in sorted(days.items()):
-        files.sort(key=lambda item: (item[0].start, item[1]))
-        first, *more = [path for _, path in files]
+    days: dict[tuple[str, str, date], list[tuple[datetime, Path, File | None]]] = defaultdict(list)
+    for entry in listing.entries(root, partial(found.unlisted, BEHAVIOR)):
+        path, file = Path(entry.path), File.listed(entry)
+        tell = partial(_tell_joined, path)
+        try:
+            told = tell() if file is None else seen.told(file, tell)
+        except SourceError as error:
+            found.fault(BEHAVIOR, path, error)
+            continue
+        for reader, h2o, start, alone in told:
+            began = datetime.fromisoformat(start)
+            days[reader, h2o, began.date()].append((began, path, file if alone else None))
+    for (reader, h2o, day), parts in sorted(days.items()):
+        parts.sort(key=lambda part: part[:2])
+        first, *more = [path for _, path, _ in parts]
+        known = [file for _, _, file in sorted(parts, key=lambda part: part[1]) if file is not None]
         found.add(
             Source(
                 BEHAVIOR,
-                f"{h2o}_{reader_name}_{day:%Y%m%d}",
+                f"{h2o}_{reader}_{day:%Y%m%d}",
                 first,
                 h2o,
                 day,
-                start=files[0][0].start,
-                parts=(Part(BEHAVIOR, reader_name, first, tuple(more)),),
+                start=parts[0][0],
+                parts=(Part(BEHAVIOR, reader, first, tuple(more)),),
+                stat_print=print_of([f.stat for f in known]) if len(known) == len(parts) else None,
             )
         )
+
+
+def _tell_joined(path: Path) -> list[Told]:
+    told = []
+    for reader in _readers(joins=True):
+        if reader.identify is None or not reader.find(path):
+            continue
+        with reading(path, reader.name):
+            stat_files([path])  # a pipe would wait for a writer for ever
+            identity = reader.identify(path)
+        if identity is not None:
+            alone = _is_alone(reader, path)
+            told.append((reader.name, identity.h2o, identity.start.isoformat(), alone))
+    return told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -18,10 +19,9 @@ def place(config: Config, sessions: Sequence[SessionPlan]) -> None:
     roots = config.require_paths(HISTOLOGY)
     if not roots:
         return
+    days = Counter((session.h2o, session.start.date()) for session in sessions)
     for session in sessions:
-        that_day = sum(
-            s.h2o == session.h2o and s.start.date() == session.start.date() for s in sessions
-        )
+        that_day = days[session.h2o, session.start.date()]
         for number, relative in _insertions(session).items():
             insertion = Insertion(session.h2o, session.start, number, that_day, relative)
             source = _source(roots, insertion)

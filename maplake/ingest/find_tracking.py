@@ -5,11 +5,12 @@ from __future__ import annotations
 from maplake import readers
 from maplake.config import Config
 from maplake.errors import SourceError
+from maplake.ingest.seen import Folder, Seen
 from maplake.ingest.sources import TRACKING, Found, Part, Source
-from maplake.readers.dlc_files import TrackingFolder, tracking_folders
+from maplake.readers.dlc_files import tracking_folders
 
 
-def find(config: Config) -> Found:
+def find(config: Config, seen: Seen) -> Found:
     """Find the cameras of sessions below the tracking roots, in the roots' order."""
     found = Found()
     config.require_paths(TRACKING)
@@ -19,12 +20,12 @@ def find(config: Config) -> Found:
         except SourceError as error:
             found.fault(TRACKING, rig.path, error)
             continue
-        for folder in folders:
-            _cameras(folder, rig.name, found)
+        places = (Folder(rig.path, f.path, f.h2o, f.day, f.n, rig.name) for f in folders)
+        seen.find_in(TRACKING, places, _cameras, found)
     return found
 
 
-def _cameras(folder: TrackingFolder, rig: str, found: Found) -> None:
+def _cameras(folder: Folder, found: Found) -> None:
     for reader in readers.of_kind(TRACKING):
         try:
             paths = reader.find(folder.path)
@@ -35,12 +36,12 @@ def _cameras(folder: TrackingFolder, rig: str, found: Found) -> None:
             found.add(
                 Source(
                     TRACKING,
-                    f"{folder.h2o}/{folder.day:%Y%m%d}/{folder.n}/{path.name}",
+                    f"{folder.h2o}/{folder.day:%Y%m%d}/{folder.nth}/{path.name}",
                     path,
                     folder.h2o,
                     folder.day,
-                    nth=folder.n,
-                    rig=rig,
+                    nth=folder.nth,
+                    rig=folder.rig,
                     parts=(Part(TRACKING, reader.name, path),),
                 )
             )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from maplake.config import Config
 from maplake.errors import MaplakeError, SpreadsheetError
 from maplake.ingest.entered import Changes, sheet_reader
+from maplake.ingest.index import read_index
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
 from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.publish import rewrite, stage_records
@@ -21,14 +22,13 @@ from maplake.ingest.report import SourceReport
 from maplake.ingest.session import FAILED, IN, UNCHANGED, WAITING
 from maplake.ingest.sources import BEHAVIOR, EPHYS, reading
 from maplake.ingest.starts import session_datetime
-from maplake.ingest.state import SourceState, hash_file, read_all, read_state
+from maplake.ingest.state import SourceState, hash_file, read_state
 from maplake.layout import LAKE_NAME, Layout, session_name, table_file
 from maplake.tables import get
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
 
 if TYPE_CHECKING:
-    import polars as pl
     import pyarrow as pa
 
     from maplake.readers.insertion_locations import InsertionRow
@@ -117,7 +117,7 @@ def _digest(layout: Layout, file: Path) -> str:
     """Return a hash over a sheet and all sessions that its rows could belong to."""
     with reading(file, KIND):
         digest = hashlib.sha256(hash_file(file).encode())
-    for name, states in read_all(layout).items():
+    for name, states in read_index(layout).items():
         for state in states.values():
             # Not what was computed from them: `compute` changes nothing for a sheet.
             if name != LAKE_NAME and state.status == IN and state.kind in _CONCERNED:
@@ -147,18 +147,16 @@ def _remember(config: Config, file: Path, prints: Mapping[str, str], *, whole: b
             rewrite(layout, LAKE_NAME, states | {new.key: new}, "load-insertion-location")
 
 
-def _prints(layout: Layout, rows: Mapping[int, Sequence[InsertionRow]]) -> dict[str, str]:
-    """Return, by animal, a hash over its rows of a sheet and its sessions in the lake."""
+def _prints(layout: Layout, rows: Mapping[int, str]) -> dict[str, str]:
+    """Return, by animal, a hash over the text of its rows and its sessions in the lake."""
     sessions: dict[int, list[str]] = defaultdict(list)
-    for name, states in read_all(layout).items():
+    for name, states in read_index(layout).items():
         for state in states.values():
             if state.subject_id is not None and state.status == IN:
                 sessions[state.subject_id].append(f"{name} {state.key} {state.fingerprint}")
     return {
-        str(subject): hashlib.sha256(
-            "\n".join([*map(repr, of_subject), *sessions[subject]]).encode()
-        ).hexdigest()
-        for subject, of_subject in rows.items()
+        str(subject): hashlib.sha256("\n".join([text, *sessions[subject]]).encode()).hexdigest()
+        for subject, text in rows.items()
     }
 
 
@@ -187,7 +185,8 @@ def _load(
     of_animal: dict[int, list[InsertionRow]] = defaultdict(list)
     for row in records.info["rows"]:
         of_animal[_animal(row, subjects) or 0].append(row)
-    prints = _prints(layout, of_animal)
+    texts = {subject: "\n".join(map(repr, rows)) for subject, rows in of_animal.items()}
+    prints = _prints(layout, texts)
     new = {subject for subject in of_animal if known.get(str(subject)) != prints[str(subject)]}
     sessions = _sessions(layout, new)
     todo: dict[_Place, InsertionRow] = {}
@@ -207,7 +206,7 @@ def _load(
         _load_session(config, name, rows, changes, dry_run)
     if not dry_run:
         _enter_projects(config, file, todo)
-        whole = _prints(layout, of_animal)  # what was loaded just now is part of it
+        whole = _prints(layout, texts)  # what was loaded just now is part of it
         prints = {subject: whole[subject] for subject in prints}
     return changes, reports, prints
 
@@ -242,7 +241,7 @@ def _enter_projects(config: Config, file: Path, rows: Mapping[_Place, InsertionR
 def _sessions(layout: Layout, subjects: AbstractSet[int]) -> dict[int, list[_Session]]:
     """Return the sessions of animals that are in the lake, with their probes, by animal."""
     sessions: dict[int, list[_Session]] = defaultdict(list)
-    for states in read_all(layout).values():
+    for states in read_index(layout).values():
         inside = [s for s in states.values() if s.status == IN]
         for state in inside:
             if state.kind != BEHAVIOR or state.subject_id is None or state.session is None:
@@ -372,7 +371,7 @@ def _tables(layout: Layout, row: InsertionRow, place: _Place) -> dict[str, pa.Ta
         rows["ephys.insertion_note"] = [{"insertion_note": row.insertion_comment}]
     if row.good_periods:
         trials = _session_trials(layout, place)
-        last: float = max(trials["stop_time"].to_list())
+        last: float = max(trials["stop_time"].to_pylist())
         periods = [(start, last if end is None else end) for start, end in row.good_periods]
         rows["ephys.good_period"] = [
             {"good_period_start": start, "good_period_end": end} for start, end in periods
@@ -387,21 +386,18 @@ def _tables(layout: Layout, row: InsertionRow, place: _Place) -> dict[str, pa.Ta
     return {name: table for name, table in tables.items() if table.num_rows}
 
 
-def _session_trials(layout: Layout, place: _Place) -> pl.DataFrame:
-    import polars as pl
+def _session_trials(layout: Layout, place: _Place) -> pa.Table:
+    import pyarrow.parquet as pq
 
-    return pl.read_parquet(
-        layout.root / table_file(get("experiment.session_trial"), place.partition),
-        hive_partitioning=False,
-    )
+    path = layout.root / table_file(get("experiment.session_trial"), place.partition)
+    return pq.ParquetFile(path).read()
 
 
-def _good_trials(trials: pl.DataFrame, periods: Sequence[tuple[float, float]]) -> list[int]:
+def _good_trials(trials: pa.Table, periods: Sequence[tuple[float, float]]) -> list[int]:
     """Return the trials that lie wholly inside a good period."""
-    import polars as pl
-
-    good = pl.lit(value=False)
-    for start, end in periods:
-        good = good | ((pl.col("start_time") >= start) & (pl.col("stop_time") <= end))
-    found: list[int] = trials.filter(good)["trial"].sort().to_list()
-    return found
+    columns = (trials[name].to_pylist() for name in ("trial", "start_time", "stop_time"))
+    return sorted(
+        trial
+        for trial, begin, stop in zip(*columns, strict=True)
+        if any(start <= begin and stop <= end for start, end in periods)
+    )

@@ -13,7 +13,8 @@ from typing import Any
 
 from maplake.ingest.session import IN, WAITING, State
 from maplake.ingest.state import SourceState
-from maplake.readers import Reader, all_readers
+from maplake.readers import all_readers
+from maplake.readers.base import Edition
 from maplake.tables.own import KIND
 
 __all__ = [
@@ -55,17 +56,19 @@ def input_hash(manifest: Manifest, place: str) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
 
 
-def outdated_by(state: SourceState) -> list[str]:
+def outdated_by(state: SourceState, editions: Mapping[str, Edition] | None = None) -> list[str]:
     """Return which readers of a source were corrected since it was read, and why.
 
     Parameters
     ----------
     state
         A source that is in the lake.
+    editions
+        Those of the readers by name, where they are known; else the readers are imported.
     """
     if state.status != IN:
         return []
-    current = {reader.name: reader for reader in all_readers()}
+    current = editions or {reader.name: reader.edition for reader in all_readers()}
     return [
         corrected(current[name], version)
         for name, version in readers_of(state).items()
@@ -73,7 +76,7 @@ def outdated_by(state: SourceState) -> list[str]:
     ]
 
 
-def corrected(reader: Reader, since: int) -> str:
+def corrected(reader: Edition, since: int) -> str:
     """Say which versions of a reader came after one, and why."""
     why = [text for version, text in sorted(reader.changes.items()) if version > since]
     reasons = "; ".join(why) or "no reason is given"
@@ -120,7 +123,7 @@ def _why(old: SourceState | None, new: SourceState) -> list[str]:
     if old is None or old.status != IN:
         return ["new" if old is None or old.kind != KIND else old.reason or "new"]
     why = []
-    current = {reader.name: reader for reader in all_readers()}
+    current = {reader.name: reader.edition for reader in all_readers()}
     for name, version in readers_of(new).items():
         since = readers_of(old).get(name)
         if name in current and since is not None and since < version:

@@ -10,6 +10,7 @@ from maplake.config import Config
 from maplake.errors import NotFoundError
 from maplake.ingest import archive, ccf, entered, locations, session_meta
 from maplake.ingest.decide import Again, never
+from maplake.ingest.index import read_index
 from maplake.ingest.lakes import update_catalog, writing
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.outdated import ON_REQUEST
@@ -129,7 +130,7 @@ def run(
     if dry_run:
         layout = Layout(config.lake.root)
         numbers = SessionNumbers(layout)
-        states = read_all(layout)
+        states = read_index(layout)
         plan = make_plan(config, layout, numbers, states, kinds, replace=replace, again=again)
         _select(plan, subject, session)
         report.sources += [report_item(item) for item in plan.others]
@@ -208,7 +209,7 @@ def _plan(config: Config, kinds: Sequence[str], *, replace: bool, again: Again) 
     while True:
         numbers = SessionNumbers(layout)
         # A repair of one session must not fail at another one that is damaged, too.
-        states = read_all(layout) if again is never else read_whole(layout)
+        states = read_index(layout) if again is never else read_whole(layout)
         plan = make_plan(config, layout, numbers, states, kinds, replace=replace, again=again)
         if not numbers.changed:
             break

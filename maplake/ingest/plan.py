@@ -13,7 +13,14 @@ from pathlib import Path
 
 from maplake.config import Config
 from maplake.errors import IntegrityError, MaplakeError
-from maplake.ingest import find_behavior, find_ephys, find_histology, find_nidq, find_tracking
+from maplake.ingest import (
+    cache,
+    find_behavior,
+    find_ephys,
+    find_histology,
+    find_nidq,
+    find_tracking,
+)
 from maplake.ingest.decide import Again, Wanted, decide, never
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.rivals import settle
@@ -46,6 +53,8 @@ from maplake.layout import LAKE_NAME, Layout, table_file
 from maplake.readers.spikeglx_meta import parse_meta, start_time
 from maplake.tables import get
 
+_ANIMALS = "animals.json"  # below the folder of what was found out before
+
 GONE = "in the lake, but its raw file has gone"
 
 #: Finders of the kinds whose sources are placed by animal and day; a kind's sources are also
@@ -54,7 +63,7 @@ _FINDERS: dict[str, Callable[[Config, Seen], Found]] = {
     EPHYS: find_ephys.find,
     LFP: find_ephys.find_lfp,
     NIDQ: find_nidq.find,
-    TRACKING: lambda config, _: find_tracking.find(config),
+    TRACKING: find_tracking.find,
 }
 _ALSO = {EPHYS: (HISTOLOGY,)}
 
@@ -71,8 +80,19 @@ class Plan:
 def subjects_by_h2o(layout: Layout) -> dict[str, int]:
     """Return the animals' numbers by their short names."""
     path = layout.root / table_file(get("lab.water_restriction"), {})
-    if not path.exists():
+    try:
+        info = path.stat()
+    except FileNotFoundError:
         return {}
+    stamp = f"{info.st_mtime_ns} {info.st_size} {info.st_ino}"
+    found: dict[str, int] | None = cache.load(layout, _ANIMALS, stamp)
+    if found is None:
+        found = _read_subjects(path)
+        cache.save(layout, _ANIMALS, stamp, found)
+    return found
+
+
+def _read_subjects(path: Path) -> dict[str, int]:
     import pyarrow.parquet as pq
 
     columns = ["water_restriction_number", "subject_id"]
@@ -119,7 +139,7 @@ def make_plan(
     """
     plan = Plan(Seen(layout))
     subjects = subjects_by_h2o(layout)
-    behavior = find_behavior.find(config)
+    behavior = find_behavior.find(config, plan.seen)
     _number(numbers, subjects, behavior.sources)
     sessions: dict[str, SessionPlan] = {}
     for source in behavior.sources:

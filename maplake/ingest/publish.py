@@ -183,12 +183,18 @@ def remember(config: Config, others: Sequence[Item], idle: Sequence[SessionPlan]
     _record(config, LAKE_NAME, [_outside(item) for item in lasting])
     for session in idle:
         faulty = [_outside(i, session) for i in session.items if i.status == FAILED]
-        touched = [
-            _moved(session.state[item.source.key], item)
-            for item in session.items
-            if item.stat is not None
-        ]
-        _record(config, session.name, faulty + touched)
+        _record(config, session.name, faulty + _touched(config, session))
+
+
+def _touched(config: Config, session: SessionPlan) -> list[SourceState]:
+    """Return the states of sources whose files were touched; not of one taken in anew meanwhile."""
+    items = {item.source.key: item for item in session.items if item.stat is not None}
+    known = read_state(Layout(config.lake.root), session.name) if items else {}
+    return [
+        _moved(known[key], item)
+        for key, item in items.items()
+        if key in known and known[key].fingerprint == session.state[key].fingerprint
+    ]
 
 
 def _moved(state: SourceState, item: Item) -> SourceState:

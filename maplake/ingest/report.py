@@ -91,5 +91,5 @@ def report_item(
         **(place or {}),
     }
     if state is not None:
-        fields |= {"rows": sum(state.rows.values()), "skipped": state.skipped}
+        fields |= {"rows": state.row_count, "skipped": state.skipped}
     return SourceReport(**(fields | changes))

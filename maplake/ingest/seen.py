@@ -1,43 +1,56 @@
-"""What was found below folders of recordings before, so that only changed ones are searched again.
+"""What was found below the roots before, so that only what changed is searched again.
 
 Searching a folder means asking every reader. Here its files' names, sizes and times are compared
 with those of the last search; where nothing differs, the sources found then are taken. What is
-remembered is no part of the lake: without it, or where it is damaged, all folders are searched.
+remembered is no part of the lake: without it, or where it is damaged, everything is searched.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
+import importlib.util
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from maplake import readers
 from maplake.errors import MaplakeError
+from maplake.ingest import cache
 from maplake.ingest.sources import Found, Part, Source, folders
+from maplake.ingest.state import print_of
 from maplake.layout import Layout
-from maplake.writers import files
+from maplake.readers import listing
+from maplake.readers.base import Edition
 
-__all__ = ["Folder", "Seen"]
+__all__ = ["File", "Folder", "Seen"]
+
+_FILE = "found.json"
 
 #: Size and time of change (ns) by path below a folder.
 Listing = dict[str, tuple[int, int]]
+Search = Callable[["Folder", Found], None]
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A session's folder of recordings, below one of the roots."""
+    """A session's folder of recordings or of tracking, below one of the roots.
+
+    ``nth`` says which of the day's sessions it is, ``rig`` whose root it lies below, where they
+    are known.
+    """
 
     root: Path
     path: Path
     h2o: str
     day: date
+    nth: int | None = None
+    rig: str = ""
 
     @property
     def name(self) -> str:
@@ -45,8 +58,32 @@ class Folder:
         return self.path.relative_to(self.root).as_posix()
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file as the system lists it: path, size (bytes) and time of change (ns)."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def listed(cls, entry: os.DirEntry[str]) -> File | None:
+        """Return a listed file; None for what is no plain file or cannot be looked at."""
+        try:
+            info = entry.stat()
+        except OSError:
+            return None
+        plain = S_ISREG(info.st_mode)
+        return cls(entry.path, info.st_size, info.st_mtime_ns) if plain else None
+
+    @property
+    def stat(self) -> list[Any]:
+        """The same as :func:`maplake.ingest.state.stat_files` tells of it."""
+        return [self.path, self.size, self.mtime_ns]
+
+
 class Seen:
-    """The folders of recordings of one run, and what was found in them before.
+    """What lies below the roots in one run, and what was found there before.
 
     Parameters
     ----------
@@ -55,19 +92,32 @@ class Seen:
     """
 
     def __init__(self, layout: Layout) -> None:
-        self._file = layout.meta / "cache" / "found.json"
+        self._layout = layout
         self._readers = _readers_print()
-        self._known = self._load()
-        self._new: dict[str, dict[str, Any]] = {}
+        known = cache.load(layout, _FILE, self._readers) or {}
+        self._known: dict[str, dict[str, Any]] = known.get("folders", {})
+        self._known_files: dict[str, list[Any]] = known.get("files", {})
+        self._editions: list[Any] = known.get("editions", [])
+        self._is_new = False
+        self._looked_at: set[str] = set()
         self._folders: dict[Path, tuple[list[Folder], list[OSError]]] = {}
         self._listings: dict[Path, tuple[str, Listing] | None] = {}
+
+    @property
+    def editions(self) -> Mapping[str, Edition]:
+        """Which versions of the readers there are, by their names."""
+        if not self._editions:
+            self._is_new = True
+            found = (reader.edition for reader in readers.all_readers())
+            self._editions = [[e.name, e.version, list(e.changes.items())] for e in found]
+        return {name: Edition(name, version, dict(why)) for name, version, why in self._editions}
 
     def find(
         self,
         kind: str,
         roots: Iterable[Path],
         day_of: Callable[[str, str], date | None],
-        search: Callable[[Folder, Found], None],
+        search: Search,
     ) -> Found:
         """Return the sources of a kind below the roots, in order.
 
@@ -87,18 +137,48 @@ class Seen:
             places, errors = self._places(root, day_of)
             for error in errors:
                 found.unlisted(kind, error)
-            for place in places:
-                for source in self._sources(kind, place, search):
-                    found.add(source)
+            self.find_in(kind, places, search, found)
         return found
+
+    def find_in(self, kind: str, places: Iterable[Folder], search: Search, found: Found) -> None:
+        """Add the sources of a kind in folders of sessions, in order."""
+        for place in places:
+            for source in self._sources(kind, place, search):
+                found.add(source)
+
+    def told(self, file: File, tell: Callable[[], Any], what: str = "") -> Any:
+        """Return what a file tells of itself; of one that is as it was, what it told before.
+
+        Parameters
+        ----------
+        file
+            The file.
+        tell
+            Looks at it; returns what JSON can hold. Its errors are not remembered.
+        what
+            Which of several things it tells.
+        """
+        key = f"{file.path}\n{what}" if what else file.path
+        self._looked_at.add(key)
+        known = self._known_files.get(key, [])
+        if known[:2] != [file.size, file.mtime_ns]:
+            known = self._known_files[key] = [file.size, file.mtime_ns, tell()]
+            self._is_new = True
+        return known[2]
 
     def save(self) -> None:
         """Remember what was found, if anything is new; failing to is no fault."""
-        if self._new == self._known:
+        if not self._is_new:
             return
-        # Names that are no text are looked at every time.
-        with contextlib.suppress(OSError, UnicodeEncodeError):
-            files.write_json(self._file, {"readers": self._readers, "folders": self._new})
+        content = {
+            "editions": self._editions,
+            "folders": {p: k for p, k in self._known.items() if self._is_there(p)},
+            "files": {p: k for p, k in self._known_files.items() if self._is_there(p)},
+        }
+        cache.save(self._layout, _FILE, self._readers, content)
+
+    def _is_there(self, path: str) -> bool:
+        return path in self._looked_at or os.path.exists(path)  # noqa: PTH110
 
     def _places(
         self, root: Path, day_of: Callable[[str, str], date | None]
@@ -114,40 +194,28 @@ class Seen:
             self._folders[root] = places, errors
         return self._folders[root]
 
-    def _sources(
-        self, kind: str, place: Folder, search: Callable[[Folder, Found], None]
-    ) -> list[Source]:
+    def _sources(self, kind: str, place: Folder, search: Search) -> list[Source]:
         if place.path not in self._listings:
             self._listings[place.path] = _listing(place.path)
         listed = self._listings[place.path]
         if listed is None:
             return _searched(place, search)
-        print_, listing = listed
+        print_, inside = listed
         key = str(place.path)
+        self._looked_at.add(key)
         known = self._known.get(key, {})
-        if known.get("print") == print_ and kind in known:
+        if known.get("print") != print_:
+            known = {"print": print_}
+        if kind in known:
             # What is wrong with the memory is looked up anew.
-            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, IndexError):
-                sources = [_from_record(place, record, listing) for record in known[kind]]
-                self._remember(key, print_, kind, known[kind])
-                return sources
+            with suppress(KeyError, TypeError, ValueError, AttributeError, IndexError):
+                return [_from_record(place, record) for record in known[kind]]
         sources = _searched(place, search)
-        records = [_record(place, source, listing) for source in sources]
+        records = [_record(place, source, inside) for source in sources]
         if None not in records:
-            self._remember(key, print_, kind, records)
+            self._known[key] = {**known, kind: records}
+            self._is_new = True
         return sources
-
-    def _remember(self, key: str, print_: str, kind: str, records: Any) -> None:
-        self._new.setdefault(key, {"print": print_})[kind] = records
-
-    def _load(self) -> dict[str, dict[str, Any]]:
-        try:
-            found = json.loads(self._file.read_bytes())
-            if found["readers"] != self._readers:
-                return {}
-            return {key: dict(folder) for key, folder in found["folders"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}
 
 
 def _searched(place: Folder, search: Callable[[Folder, Found], None]) -> list[Source]:
@@ -158,7 +226,7 @@ def _searched(place: Folder, search: Callable[[Folder, Found], None]) -> list[So
 
 def _listing(folder: Path) -> tuple[str, Listing] | None:
     """Return a hash over all that is below a folder, and it; None where it cannot be told."""
-    listing: Listing = {}
+    inside: Listing = {}
     seen = set()
     try:
         todo = [(os.fspath(folder), "")]
@@ -173,21 +241,25 @@ def _listing(folder: Path) -> tuple[str, Listing] | None:
                     name = relative + entry.name
                     if entry.is_dir():
                         todo.append((entry.path, f"{name}/"))
-                        listing[f"{name}/"] = (0, 0)
+                        inside[f"{name}/"] = (0, 0)
                     else:
                         info = entry.stat()
-                        listing[name] = (info.st_size, info.st_mtime_ns)
-        text = "\n".join(f"{n}\0{s}\0{t}" for n, (s, t) in sorted(listing.items()))
-        return hashlib.sha256(text.encode()).hexdigest(), listing
+                        inside[name] = (info.st_size, info.st_mtime_ns)
+        text = "\n".join(f"{n}\0{s}\0{t}" for n, (s, t) in sorted(inside.items()))
+        return hashlib.sha256(text.encode()).hexdigest(), inside
     except (OSError, UnicodeError):
         return None
 
 
-def _record(place: Folder, source: Source, listing: Listing) -> dict[str, Any] | None:
+def _record(place: Folder, source: Source, inside: Listing) -> dict[str, Any] | None:
     """Return what is to be remembered of a source; None if it must be looked at every time."""
     if source.problem is not None:
         return None
     try:
+        top = os.fspath(place.path)
+        names = [_below(place, path) for path in source.files()]
+        # A file elsewhere, or one that is not there, makes the source be searched every time.
+        stat = [[os.path.join(top, name), *inside[name]] for name in names]  # noqa: PTH118
         return {
             "kind": source.kind,
             "name": source.name,
@@ -197,7 +269,7 @@ def _record(place: Folder, source: Source, listing: Listing) -> dict[str, Any] |
             "parts": [
                 [p.kind, p.reader, [_below(place, path) for path in p.paths]] for p in source.parts
             ],
-            "files": [_known_file(place, path, listing) for path in source.files()],
+            "stat": print_of(stat),
         }
     except (MaplakeError, KeyError, ValueError):
         return None
@@ -207,14 +279,7 @@ def _below(place: Folder, path: Path) -> str:
     return path.relative_to(place.path).as_posix()
 
 
-def _known_file(place: Folder, path: Path, listing: Listing) -> str:
-    name = _below(place, path)
-    listing[name]  # a file elsewhere, or one that is not there, makes the source be searched
-    return name
-
-
-def _from_record(place: Folder, record: Mapping[str, Any], listing: Listing) -> Source:
-    top = os.fspath(place.path)
+def _from_record(place: Folder, record: Mapping[str, Any]) -> Source:
     parts = []
     for kind, reader, names in record["parts"]:
         first, *more = (place.path / name for name in names)
@@ -226,23 +291,31 @@ def _from_record(place: Folder, record: Mapping[str, Any], listing: Listing) -> 
         place.h2o,
         place.day,
         insertion_number=record["insertion_number"],
+        nth=place.nth,
+        rig=place.rig,
         parts=tuple(parts),
         waits_for=record["waits_for"],
-        stat=[[os.path.join(top, name), *listing[name]] for name in record["files"]],  # noqa: PTH118
+        stat_print=record["stat"],
     )
 
 
 def _readers_print() -> str:
-    """Return what changes when other readers are installed: their files and the packages'."""
-    folder = Path(readers.__file__).parent
+    """Return what changes when other readers are installed, or the code of one is another."""
+    points = entry_points(group="maplake.readers")
     found = [
-        f"{entry.name} {info.st_size} {info.st_mtime_ns}"
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
-        for info in [entry.stat()]
-        if entry.name.endswith(".py")
+        f"{point.name} {point.value} {point.dist.version if point.dist else ''}" for point in points
     ]
-    found += [
-        f"{point.name} {point.value} {point.dist.version if point.dist else ''}"
-        for point in entry_points(group="maplake.readers")
-    ]
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+    for place in (Path(readers.__file__).parent, *map(_place_of, points)):
+        listed = listing.entries(place, lambda _: None) if place else ()
+        code = (File.listed(entry) for entry in listed if entry.name.endswith(".py"))
+        found += [f"{file.path} {file.size} {file.mtime_ns}" for file in code if file is not None]
+    return hashlib.sha256("\n".join(found).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _place_of(point: EntryPoint) -> Path | None:
+    """Return the folder of the package that somebody else's reader is in; nothing of it is run."""
+    with suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(point.module.partition(".")[0])
+        for folder in spec.submodule_search_locations or () if spec else ():
+            return Path(folder)
+    return None

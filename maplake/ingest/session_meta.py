@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from maplake.config import Config
 from maplake.errors import SourceError
+from maplake.ingest.index import read_index
 from maplake.ingest.lakes import writing
 from maplake.ingest.publish import stage_records
 from maplake.ingest.report import SourceReport
 from maplake.ingest.session import FAILED, IN, State
 from maplake.ingest.sources import BEHAVIOR
-from maplake.ingest.state import SourceState, read_all, read_state, state_name
+from maplake.ingest.state import SourceState, read_state, state_name
 from maplake.layout import Layout, table_file
 from maplake.tables import get
 from maplake.writers.commit import Stage, commit
@@ -35,7 +36,7 @@ def of_config(config: Config) -> list[SourceReport]:
 
     reports = []
     by_animal: dict[str, list[tuple[str, SourceState, State]]] = {}
-    for name, states in read_all(Layout(config.lake.root)).items():
+    for name, states in read_index(Layout(config.lake.root)).items():
         for state in states.values():
             if state.kind == BEHAVIOR and state.status == IN:
                 by_animal.setdefault(state.h2o, []).append((name, state, states))

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 from maplake import readers
 from maplake.errors import (
@@ -125,8 +124,8 @@ class Source:
         What is wrong with it already at first sight.
     waits_for
         What is still missing, where that is no fault.
-    stat
-        ``[path, bytes, mtime_ns]`` of its files where discovery saw them already, else None.
+    stat_print
+        Hash over names, sizes and times of its files where discovery saw them already, else None.
     """
 
     kind: str
@@ -141,7 +140,7 @@ class Source:
     parts: tuple[Part, ...] = ()
     problem: MaplakeError | None = None
     waits_for: str | None = None
-    stat: list[list[Any]] | None = field(default=None, compare=False)
+    stat_print: str | None = field(default=None, compare=False)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -171,6 +170,9 @@ class Found:
     def add(self, source: Source) -> None:
         """Add a source, unless one of its name was found before, at a place that goes first."""
         source = _named(source)
+        if not source.h2o:  # a fault before it is known what lies there: all are told
+            self.sources.append(source)
+            return
         first = self._first.setdefault(source.name, source)
         if first is source:
             self.sources.append(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -99,13 +100,23 @@ class SourceState:
         """Kind and name."""
         return (self.kind, self.name)
 
+    @property
+    def row_count(self) -> int:
+        """Number of rows of all tables."""
+        return sum(self.rows.values())
+
+    @property
+    def stat_print(self) -> str:
+        """What :func:`print_of` makes of its files."""
+        return print_of(self.stat)
+
 
 _FIELDS = {f.name for f in fields(SourceState)}
 
 
 def read_state(layout: Layout, name: str) -> dict[tuple[str, str], SourceState]:
     """Return the sources of a session (or of the whole lake) by kind and name."""
-    return _parse(layout.root / state_file(name))
+    return parse_state(layout.root / state_file(name))
 
 
 def read_whole(layout: Layout) -> dict[str, dict[tuple[str, str], SourceState]]:
@@ -113,7 +124,7 @@ def read_whole(layout: Layout) -> dict[str, dict[tuple[str, str], SourceState]]:
     found = {}
     for path in sorted((layout.meta / "state").glob("*.json")):
         with suppress(IntegrityError):
-            found[path.stem] = _parse(path)
+            found[path.stem] = parse_state(path)
     return found
 
 
@@ -149,11 +160,18 @@ def _read(path: str) -> dict[tuple[str, str], SourceState]:
     stamp = (info.st_mtime_ns, info.st_size, info.st_ino)
     known = _LAST_READ.get(path)
     if known is None or known[0] != stamp:
-        known = _LAST_READ[path] = (stamp, _parse(Path(path)))
+        known = _LAST_READ[path] = (stamp, parse_state(Path(path)))
     return {key: copy(state) for key, state in known[1].items()}
 
 
-def _parse(path: Path) -> dict[tuple[str, str], SourceState]:
+def parse_state(path: Path) -> dict[tuple[str, str], SourceState]:
+    """Return the sources that a state file tells of; none where there is no such file.
+
+    Raises
+    ------
+    IntegrityError
+        If it is damaged.
+    """
     try:
         found = read_json(path)
         states = [
@@ -243,6 +261,11 @@ def stat_files(paths: Iterable[Path]) -> list[list[Any]]:
             raise FileFormatError("is no plain file", file=path)
         found.append([str(path), info.st_size, info.st_mtime_ns])
     return found
+
+
+def print_of(stat: list[list[Any]]) -> str:
+    """Return a hash over what :func:`stat_files` returns."""
+    return hashlib.sha256(json.dumps(stat).encode()).hexdigest()[:32]
 
 
 def is_sampled(path: Path) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from maplake.config import Config
+from maplake.ingest.index import read_index
 from maplake.ingest.lakes import check_version
 from maplake.ingest.locations import KIND as LOCATION
 from maplake.ingest.numbers import SessionNumbers
@@ -23,8 +24,9 @@ from maplake.ingest.session import (
     SessionPlan,
 )
 from maplake.ingest.sources import EPHYS, HISTOLOGY, TRACKING
-from maplake.ingest.state import SourceState, read_all
+from maplake.ingest.state import SourceState
 from maplake.layout import Layout
+from maplake.readers.base import Edition
 
 
 def status(config: Config) -> list[SourceReport]:
@@ -43,11 +45,13 @@ def status(config: Config) -> list[SourceReport]:
     """
     layout = Layout(config.lake.root)
     check_version(layout)
-    states = read_all(layout)
+    states = read_index(layout)
     plan = make_plan(config, layout, SessionNumbers(layout), states)
+    editions = plan.seen.editions
+    plan.seen.save()
     reports: list[SourceReport] = []
     for session in plan.sessions:
-        reports += [_of_item(session, item) for item in session.items]
+        reports += [_of_item(session, item, editions) for item in session.items]
         reports += [_of_state(s, session.h2o) for s in session.state.values() if s.kind == LOCATION]
         reports += _absent(config, session)
     return reports + [report_item(item) for item in plan.others]
@@ -93,12 +97,12 @@ def _missing(session: SessionPlan, kind: str, insertion_number: int | None) -> S
 _HOW = "`maplake rebuild --outdated` reads it again"
 
 
-def _of_item(session: SessionPlan, item: Item) -> SourceReport:
+def _of_item(session: SessionPlan, item: Item, editions: Mapping[str, Edition]) -> SourceReport:
     state = session.state.get((item.source.kind, item.source.name))
     report = report_item(item, session.partition, state)
     if item.status == UNCHANGED:
         report.status = IN
-        why = outdated_by(state) if state is not None else []
+        why = outdated_by(state, editions) if state is not None else []
         if why:
             report.status = OUTDATED
             last = "its raw files have gone" if item.reason == GONE else _HOW
@@ -126,6 +130,6 @@ def _of_state(state: SourceState, h2o: str) -> SourceReport:
         state.session,
         state.insertion_number,
         h2o,
-        sum(state.rows.values()),
+        state.row_count,
         state.skipped,
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BehaviorContext",
+    "Edition",
     "HistologyContext",
     "Identity",
     "PhotostimProtocol",
@@ -205,6 +206,15 @@ class HistologyContext:
 
 
 @dataclass(frozen=True)
+class Edition:
+    """Which version of a reader there is, and why there was a new one, by version."""
+
+    name: str
+    version: int
+    changes: Mapping[int, str]
+
+
+@dataclass(frozen=True)
 class Reader:
     """A format: how to find it, how to read it.
 
@@ -245,3 +255,8 @@ class Reader:
     priority: int = 0
     recognise: Callable[[Path], bool] | None = None
     joins: bool = False
+
+    @property
+    def edition(self) -> Edition:
+        """Its version, without what reads."""
+        return Edition(self.name, self.version, self.changes)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maplake.errors import UnreadableFileError
 
-__all__ = ["files_below", "walk"]
+__all__ = ["entries", "files_below", "walk"]
 
 
 def walk(root: Path, onerror: Callable[[OSError], object]) -> Iterator[Path]:
@@ -23,20 +23,34 @@ def walk(root: Path, onerror: Callable[[OSError], object]) -> Iterator[Path]:
     onerror
         Called with what the operating system says of a folder that cannot be listed.
     """
+    return (Path(entry) for entry in entries(root, onerror))
+
+
+def entries(root: Path, onerror: Callable[[OSError], object]) -> Iterator[os.DirEntry[str]]:
+    """Iterate over the same files as :func:`walk`, in the same order, as the system lists them."""
     seen = set()
-    for folder, names, file_names in os.walk(root, onerror=onerror, followlinks=True):
+    todo = [os.fspath(root)]
+    while todo:
+        folder = todo.pop()
         try:
-            found = os.stat(folder)  # noqa: PTH116 - os.walk gives texts
+            found = os.stat(folder)  # noqa: PTH116 - thousands of folders: texts are quick
+            if (found.st_dev, found.st_ino) in seen:
+                continue
+            with os.scandir(folder) as listed:
+                inside = sorted(listed, key=lambda entry: entry.name)
         except OSError as error:
             onerror(error)
             continue
-        if (found.st_dev, found.st_ino) in seen:
-            names.clear()
-            continue
         seen.add((found.st_dev, found.st_ino))
-        names.sort()
-        for name in sorted(file_names):
-            yield Path(folder, name)
+        yield from (entry for entry in inside if not _is_dir(entry))
+        todo += [entry.path for entry in reversed(inside) if _is_dir(entry)]
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def files_below(folder: Path, *endings: str) -> list[Path]:

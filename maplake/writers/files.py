@@ -201,6 +201,19 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def put(path: Path, content: bytes) -> None:
+    """Write a file that may be lost: never seen half, but not forced to disk."""
+    make_dir(path.parent)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+        replace(temporary, path)
+    except OSError:
+        discard(temporary)
+        raise
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file by way of a temporary one, so that it is never seen half."""
     make_dir(path.parent)
