@@ -157,6 +157,22 @@ def test_a_file_without_trials_is_left_out(tmp_path):
         foraging.read([second.path])
 
 
+def test_a_session_that_was_started_in_vain_is_not_its_start(tmp_path):
+    first = simulate_foraging(tmp_path, "HH09", START)
+    second = simulate_foraging(tmp_path, "HH09", LATER, seed=5)
+    lines = first.path.read_text(encoding="utf-8").split("\n")
+    trial = next(i for i, line in enumerate(lines) if line.startswith("TRIAL;"))
+    first.path.write_text("\n".join(lines[: trial + 3]), encoding="utf-8")
+    records = foraging.read([first.path, second.path])
+    check(records, [second])
+    assert records.tables["experiment.session"]["session_datetime"][0].as_py() == (
+        second.trials[0].start
+    )
+    assert ("bpod trial", f"{first.path.stem}:1") in [
+        (s.item_type, s.item) for s in records.skipped
+    ]
+
+
 def test_whole_seconds_have_no_fraction(tmp_path):
     session = simulate_foraging(tmp_path, "HH09", START)
     old = str(session.trials[2].start)

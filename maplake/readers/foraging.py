@@ -216,20 +216,30 @@ class _Builder:
             self.skipped.append(Skipped("file", path.name, str(error)))
             error.file = str(path)
             return
+        trials = self._usable(bpod, path)
+        if not trials:  # started in vain: the session begins with the next file
+            return
         if not self.session:
             self._start(file, bpod, task)
         channels = {_channel(bpod, port): port for port in task.ports}
         self.skipped += [Skipped("setting", path.name, problem) for problem in bpod.problems]
         probability: tuple[float, ...] = ()
-        for trial in bpod.trials:
-            if not any(name == "GoCue" for name, _, _ in trial.states):
-                item = f"{path.stem}:{trial.number}"
-                self.skipped.append(Skipped("bpod trial", item, "the trial has no go cue"))
-                continue
+        for trial in trials:
             self.trial += 1
             probability = self._add_block(bpod, trial, task, probability)
             self._add_trial(trial, task, channels)
             self._add_settings(trial, task)
+
+    def _usable(self, bpod: BpodSession, path: Path) -> list[BpodTrial]:
+        """Return the trials with a go cue; the others are skipped."""
+        usable = []
+        for trial in bpod.trials:
+            if any(name == "GoCue" for name, _, _ in trial.states):
+                usable.append(trial)
+            else:
+                item = f"{path.stem}:{trial.number}"
+                self.skipped.append(Skipped("bpod trial", item, "the trial has no go cue"))
+        return usable
 
     def _check_subject(self, file: SessionFile) -> None:
         subject = first_item(file.info("SUBJECT-NAME"))
@@ -445,6 +455,6 @@ READER = Reader(
     changes={
         2: "a trial lasts until the next one starts, as published, not until END-TRIAL",
         3: "Double_dipped_to_{L,R,M} are double dips; beyond 9999 s start and end are cut, not "
-        "durations and licks",
+        "durations and licks; a file without a trial that can be used does not begin the session",
     },
 )
