@@ -137,9 +137,9 @@ def test_an_empty_lake_has_figures_that_say_so(tmp_path):
 def test_panels_alone_raise(lake):
     with pytest.raises(NotFoundError, match="no histology"):
         brain.tracks(lake, Key(102, 1))
-    with pytest.raises(NotFoundError, match="no such session"):
+    with pytest.raises(NotFoundError, match="no animal 999"):
         check_key(lake, Key(999, 1))
-    with pytest.raises(NotFoundError, match="no such unit"):
+    with pytest.raises(NotFoundError, match="no unit 9999"):
         check_key(lake, Key(101, 1, 1, 9999))
 
 

@@ -292,7 +292,7 @@ def test_raster_follows_changed_files(tmp_path):
         write_session(tmp_path, s)
         after = lake.raster(5, 1, 1, 50)
         assert not before.equals(after)
-        with pytest.raises(NotFoundError, match="no such unit"):
+        with pytest.raises(NotFoundError, match="no unit 999"):
             lake.raster(5, 1, 1, 999)
 
 

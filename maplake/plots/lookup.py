@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from maplake.errors import NotFoundError
 from maplake.plots.style import CONTRA, IPSI
+from maplake.query.absent import absent
 from maplake.query.aligned import where
 from maplake.query.sqltext import literal
 
@@ -86,17 +87,9 @@ def check_key(lake: Lake, key: Key) -> None:
     NotFoundError
         If there is no such session, probe, clustering or unit.
     """
-    asked = (
-        ("session", key.session, "experiment.session", key.session_where),
-        ("probe", key.insertion_number, "ephys.probe_insertion", key.probe_where),
-        ("unit", key.unit, "ephys.unit", key.where),
-    )
-    for word, given, table, condition in asked:
-        if word == "unit" and key.clustering_method is not None:
-            method_of(lake, key)
-        if given is not None:
-            some(rows(lake, f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1"),
-                 f"there is no such {word}: {condition}")  # fmt: skip
+    error = absent(lambda query: rows(lake, query), asdict(key))
+    if error is not None:
+        raise error
 
 
 def method_of(lake: Lake, key: Key) -> str:
@@ -118,14 +111,7 @@ def method_of(lake: Lake, key: Key) -> str:
         f"FROM ephys.unit WHERE {key.probe_where} AND {wanted}",
     ).item()
     if found is None:
-        names = rows(
-            lake,
-            f"SELECT DISTINCT clustering_method FROM ephys.unit WHERE {key.probe_where} ORDER BY 1",
-        )["clustering_method"]
-        if len(names):
-            raise NotFoundError(
-                f"this probe has no clustering {key.clustering_method!r}", expected=", ".join(names)
-            )
+        check_key(lake, key)
         raise NotFoundError("there are no units of this probe")
     return str(found)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from maplake.errors import NotFoundError, QueryError
 from maplake.layout import table_file
+from maplake.query.absent import absent
 from maplake.query.connection import Connection, Stamp, file_stamp
 from maplake.query.partition import TABLES, PartitionViews
 from maplake.query.sqltext import glob_escape, identifier, literal
@@ -54,30 +55,12 @@ def place(keys: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in keys.items() if value is not None)
 
 
-def no_clustering(con: Connection, keys: Mapping[str, Any]) -> NotFoundError | None:
-    """Return the error that says that there is no such clustering; None where there is."""
-    names = frame(
-        con,
-        "SELECT DISTINCT clustering_method FROM ephys.unit "
-        f"WHERE {where({k: keys[k] for k in _INSERTION})} ORDER BY ALL",
-    )["clustering_method"].to_list()
-    method = keys["clustering_method"]
-    if method is None or method in names:
-        return None
-    return NotFoundError(
-        f"there is no clustering {method!r}",
-        place=place({k: keys[k] for k in _INSERTION}),
-        expected=", ".join(names) or "none: there are no units",
-    )
-
-
 def no_units(con: Connection, keys: Mapping[str, Any]) -> NotFoundError:
-    """Return the error that says that there are no such units, or no such clustering."""
-    return no_clustering(con, keys) or NotFoundError(
+    """Return the error that says that there are no such units, and what there is instead."""
+    return absent(lambda query: frame(con, query), keys) or NotFoundError(
         "there are no units",
         place=place(keys),
-        hint="experiment.session lists the sessions, ephys.unit their units; "
-        "units of quality 'all' are left out unless asked for.",
+        hint="ephys.unit lists them; those of quality 'all' are left out unless asked for.",
     )
 
 
@@ -225,9 +208,7 @@ class Aligned:
             f"WHERE {where(wanted)} ORDER BY ALL",
         )["clustering_method"].to_list()
         if not found:
-            raise no_clustering(self.con, keys) or NotFoundError(
-                "there is no such unit", place=place(keys)
-            )
+            raise no_units(self.con, keys)
         if len(found) > 1:
             raise NotFoundError(
                 "there are several clusterings",

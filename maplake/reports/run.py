@@ -159,10 +159,10 @@ class _Run:
         """
         mine = [row for row in rows if self.wanted.has(row["subject_id"], row["session"])]
         one = Key(self.wanted.subject_id, self.wanted.session, self.wanted.insertion_number)
+        if not mine or None not in (one.subject_id, one.session):
+            check_key(self.lake, one)
         if not mine and one != Key():
             raise NotFoundError("there is no such session")
-        if None not in (one.subject_id, one.session):
-            check_key(self.lake, one)
         if self.wanted.level == "project":
             return []
         return mine
