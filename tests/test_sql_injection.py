@@ -274,7 +274,8 @@ plots/lookup.py plots/population.py plots/project.py plots/psth.py plots/quality
 plots/selectivity.py plots/slices.py plots/unit_data.py plots/unit_tracking.py query/absent.py
 query/activity.py query/aligned.py query/analysis.py query/catalog.py query/check.py
 query/check_compact.py query/conditions.py query/connection.py query/counts.py query/effects.py
-query/handover.py query/hemisphere.py query/overview.py query/partition.py query/selectivity.py query/views.py
+query/handover.py query/hemisphere.py query/overview.py query/partition.py query/selectivity.py
+query/views.py
 """
 _SQL = re.compile(r"\b(SELECT|FROM|WHERE|JOIN|COPY|CREATE|ATTACH|DETACH|COMMENT ON|DROP|SET)\b")
 
