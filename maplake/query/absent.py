@@ -37,7 +37,7 @@ def absent(ask: Callable[[str], pl.DataFrame], keys: Mapping[str, Any]) -> NotFo
     The error, with what there is; None if the lake has something with this key.
     """
     condition = "true"
-    outer = []
+    outer: list[str] = []
     for name, (word, table) in _PARTS.items():
         value = keys.get(name)
         if value is None:
