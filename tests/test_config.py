@@ -218,6 +218,12 @@ def test_syntax_errors_name_the_line(write, text, place):
     assert place in (error.place or "")
 
 
+def test_a_path_without_quotes_is_shown_with_a_hint(write):
+    error = fails(write("[lake]\nroot = lake\n"))
+    assert error.found == "root = lake"
+    assert "in quotes" in error.hint
+
+
 def test_windows_path_gets_a_hint(write):
     assert "single quotes" in str(fails(write('[lake]\nroot = "C:\\Users"')))
 

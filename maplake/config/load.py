@@ -19,6 +19,7 @@ from maplake.errors import ConfigError
 CONFIG_NAME = "lake.toml"
 CONFIG_VARIABLE = "MAPLAKE_CONFIG"
 LEVEL_VARIABLE = "MAPLAKE_LOGLEVEL"
+_SHOWN = 80  # characters of a line that is no TOML
 
 
 def load(file: Path | None = None) -> Config:
@@ -101,16 +102,18 @@ def _parse(text: str, file: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         where = re.search(r" \(at (?:line (\d+), column (\d+)|(end of document))\)", str(error))
-        place = None
+        place = found = hint = None
         if where:
             line, column, _ = where.groups()
             place = f"line {line}, column {column}" if line else f"line {text.count(chr(10)) + 1}"
+            found = text.split("\n")[int(line) - 1].strip()[:_SHOWN] if line else None
         message = re.sub(r" \(at .*\)$", "", str(error))
-        hint = (
-            r"Write \ in paths as / or put the path in 'single quotes'." if "\\" in text else None
-        )
+        if "\\" in text:
+            hint = r"Write \ in paths as / or put the path in 'single quotes'."
+        elif message == "Invalid value":
+            hint = "Texts and paths stand in quotes."
         raise ConfigError(
-            f"is not valid TOML: {message}", file=file, place=place, hint=hint
+            f"this is not valid TOML: {message}", file=file, place=place, found=found, hint=hint
         ) from None
 
 
