@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maplake import errors
-from maplake.ingest.nidq import cut_points
+from maplake.ingest.nidq import trials_of
 from maplake.readers import lfp, nidq, xa_bitcodes
 from maplake.readers.foraging_events import foraging_events
 from maplake.readers.spikeglx_meta import parse_meta
@@ -144,12 +144,26 @@ def test_traces_are_cut_at_trial_starts_in_mv(tmp_path):
         parquet.conform(get(name), records.tables[name])
 
 
-def test_a_start_without_a_trial_ends_the_trial_before():
+def test_recorded_starts_may_be_those_of_no_trial():
     starts, trials = np.array([10, 30, 50]), np.array([1, 2, 3], np.int32)
-    every, numbers = cut_points(starts, trials, np.array([-5, 10, 20, 30, 50, 60]))
-    assert (every.tolist(), numbers.tolist()) == ([10, 20, 30, 50, 60], [1, 0, 2, 3, 0])
-    every, numbers = cut_points(starts, trials, np.empty(0, np.int64))
-    assert (every.tolist(), numbers.tolist()) == ([10, 30, 50], [1, 2, 3])
+    assert trials_of(np.array([-5, 10, 20, 30, 50, 60]), starts, trials).tolist() == [
+        0,
+        1,
+        0,
+        2,
+        3,
+        0,
+    ]
+    assert trials_of(np.array([7]), starts[:0], trials[:0]).tolist() == [0]
+
+
+def test_a_trial_begins_with_the_sample_during_which_it_starts(tmp_path):
+    path, counts = board(tmp_path)
+    records = nidq.read_traces(path, np.array([0.5007, 1.2, 2.0009]), [1, 2, 3])
+    traces = records.tables["experiment.breathing"]["breathing"].to_pylist()
+    expected = [counts[a:b, 2] * np.float32(5000 / 32768) for a, b in ((500, 1200), (1200, 2000))]
+    for trace, cut_out in zip(traces, expected, strict=False):
+        np.testing.assert_array_equal(trace, cut_out)
 
 
 def test_trials_after_the_end_are_named(tmp_path):

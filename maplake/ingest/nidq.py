@@ -23,50 +23,57 @@ def take(work: Work, item: Item, state: SourceState) -> None:
         return
     partition = {**work.plan.partition, "insertion_number": insertion}
     trials = pq.ParquetFile(work.file("ephys.ephys_trial", partition)).read()
-    probe = pq.ParquetFile(work.file("ephys.probe_insertion", partition)).read()
-    rate = float(probe["sampling_rate"][0].as_py())
-    starts, numbers = cut_points(
-        trials["start_sample"].to_numpy(),
-        trials["trial"].to_numpy(),
-        _recorded(work, insertion, rate),
-    )
-    records = part.read(starts / rate, numbers)
+    known, numbers = trials["start_sample"].to_numpy(), trials["trial"].to_numpy()
+    recorded = _recorded(work, insertion)
+    if recorded is None:
+        probe = pq.ParquetFile(work.file("ephys.probe_insertion", partition)).read()
+        starts = known / float(probe["sampling_rate"][0].as_py())
+    else:
+        starts, samples = recorded
+        numbers = trials_of(samples, known, numbers)
+    records = part.read(starts, numbers)
     work.tables(state, records.tables, work.plan.partition)
     work.skipped(state, NIDQ, records.skipped)
 
 
-def cut_points(
-    starts: NDArray[np.int64], trials: NDArray[np.int32], recorded: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return all recorded starts in samples, and the trial of each, 0 = none.
-
-    A start without a trial, as of one that never ran, ends the trial before it.
+def trials_of(
+    samples: NDArray[np.int64], starts: NDArray[np.int64], trials: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Return the trial of each recorded start, 0 = none, as of one that never ran.
 
     Parameters
     ----------
+    samples
+        (recorded,) starts that the recording has, in samples.
     starts, trials
-        (trials,) starts and numbers of the trials.
-    recorded
-        (starts,) starts of the recording; those of the trials may be among them.
+        (trials,) starts of the trials in samples, and their numbers.
     """
-    others = np.setdiff1d(recorded[recorded >= 0], starts)
-    every = np.concatenate((starts, others))
-    order = np.argsort(every, kind="stable")
-    numbers = np.concatenate((trials, np.zeros(len(others), trials.dtype)))
-    return every[order], numbers[order]
+    if not len(starts):
+        return np.zeros(len(samples), trials.dtype)
+    order = np.argsort(starts)
+    place = order[np.minimum(np.searchsorted(starts, samples, sorter=order), len(starts) - 1)]
+    return np.where(starts[place] == samples, trials[place], 0)
 
 
-def _recorded(work: Work, insertion: int, rate: float) -> NDArray[np.int64]:
-    """Return the starts that a probe's files tell, in samples; none where they have gone."""
+def _recorded(work: Work, insertion: int) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+    """Return all starts that a probe's files tell: in s as they stand there, and in samples.
+
+    In samples they are without the trigger margin, as those of trials are. None where the files
+    have gone.
+    """
     for item in work.plan.items:
         bitcodes, recording = (item.source.part(kind) for kind in ("bitcodes", "recording"))
         if item.source.kind == EPHYS and item.source.insertion_number == insertion:
             if bitcodes is None or recording is None:
                 break
-            margin = int(recording.read().info["margin_samples"])
-            starts: NDArray[np.int64] = bitcodes.read(rate).arrays["start_sample"]
-            return starts - margin
-    return np.empty(0, np.int64)
+            info = recording.read().info
+            rate = float(info["sampling_rate"])
+            arrays = bitcodes.read(rate).arrays
+            samples: NDArray[np.int64] = arrays["start_sample"]
+            times = arrays.get("start_time")
+            seconds = samples / rate if times is None else times
+            return seconds, samples - int(info["margin_samples"])
+    return None
 
 
 def _first_insertion(work: Work) -> int:

@@ -75,7 +75,7 @@ def read_traces(
         The ``.nidq.meta``; the ``.nidq.bin`` lies beside it.
     starts
         (trials,) trial starts in s on the board's clock, ascending; the last trial reaches to the
-        end of the recording.
+        end of the recording. A trial begins with the sample during which it starts, as published.
     trials
         (trials,) behavior trial numbers; below 1 = none.
     channels
@@ -130,7 +130,7 @@ def _edges(
     good = np.isfinite(starts).all() and (np.diff(starts) > 0).all() and (starts[:1] >= 0).all()
     if not good:
         raise CorruptFileError("trial starts are not finite and ascending from 0", file=path)
-    edges = np.append(np.rint(starts * rate), length)
+    edges = np.append(np.floor(starts * rate), length)
     whole: NDArray[np.int64] = np.minimum(edges, length).astype(np.int64)
     return whole
 
@@ -162,4 +162,15 @@ def files(path: Path) -> Sequence[Path]:
     return [path, path.with_suffix(".bin")]
 
 
-READER = Reader("nidq", kind="nidq", find=find, read=read_traces, files=files)
+READER = Reader(
+    "nidq",
+    kind="nidq",
+    find=find,
+    read=read_traces,
+    files=files,
+    version=2,
+    changes={
+        2: "trials begin with the sample during which they start and end with the next start, "
+        "also of one that is no trial, as published"
+    },
+)
