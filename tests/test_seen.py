@@ -15,6 +15,7 @@ from maplake.ingest.index import read_index
 from maplake.ingest.state import print_of, read_all, stat_files
 from maplake.ingest.status import status
 from maplake.layout import Layout
+from maplake.query import catalog
 
 
 @pytest.fixture
@@ -246,3 +247,11 @@ def test_nothing_large_is_imported_to_find_nothing_new(lab):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_readers_see_at_a_glance_that_the_catalog_is_of_the_last_commit(lab):
+    layout = Layout(lake_root(lab))
+    folder(lab).joinpath("spike_times.npy").touch()
+    ingest(lab)  # a commit of a state file
+    assert layout.catalog.stat().st_mtime_ns >= layout.log.stat().st_mtime_ns
+    assert not catalog.is_due(layout.root)

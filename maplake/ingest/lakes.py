@@ -256,7 +256,10 @@ def update_catalog(config: Config, *, force: bool = False) -> bool:
     """
     options = catalog_options(config)
     root = config.lake.root
+    last = _last_commit(root)
     if not force and catalog.is_current(root, **options):
+        # So that no reader has to find out that the last commit did not concern it.
+        files.date(Layout(root).catalog, last)
         return False
     # Under the lock, so that no slower writer puts back a catalog that lacks a new table.
     with write_lock(root, config.lake.lock_timeout_s), files.lake_faults(root):
@@ -264,6 +267,14 @@ def update_catalog(config: Config, *, force: bool = False) -> bool:
             return False
         catalog.build(root, **options)
     return True
+
+
+def _last_commit(root: Path) -> int:
+    """Return the time (ns) of the last commit that was carried out; 0 before the first."""
+    try:
+        return Layout(root).log.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 @contextmanager

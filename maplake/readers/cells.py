@@ -33,6 +33,10 @@ _INT32 = 2**31
 #: What people and programs write where there is no number, day or yes; pandas reads it so, too.
 _NOTHING = frozenset({"na", "n/a", "nan", "none", "null", "#n/a", "#na", "<na>"})
 
+_NUMBER = re.compile(r"[+\-\u2212]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_AMERICAN = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?")
+_SHORT = re.compile(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})(?: .*)?")
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -116,7 +120,7 @@ def to_text(text: str) -> str:
 def to_number(text: str) -> float:
     """Return a finite number; a comma is refused, it may mean either a decimal or thousands."""
     expected = "a number with a point as decimal mark"
-    if not re.fullmatch(r"[+\-\u2212]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII):
+    if not _NUMBER.fullmatch(text):
         raise ValueError(expected)
     value = float(text.replace("\u2212", "-"))  # spreadsheet programs write a typographic minus
     if value in (float("inf"), float("-inf")):
@@ -165,8 +169,7 @@ def to_date(text: str) -> date:
 
     Parts may be without leading zeros, or parted by slashes where the year comes first.
     """
-    american = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?", text)
-    short = re.fullmatch(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})(?: .*)?", text)
+    american, short = _AMERICAN.fullmatch(text), _SHORT.fullmatch(text)
     try:
         if american:
             month, day, year = (int(part) for part in american.groups())

@@ -214,6 +214,13 @@ def put(path: Path, content: bytes) -> None:
         raise
 
 
+def date(path: Path, mtime_ns: int) -> None:
+    """Give a file a later time of change (ns), if it can be had; an earlier one is not given."""
+    with suppress(OSError):
+        if path.stat().st_mtime_ns < mtime_ns:
+            os.utime(path, ns=(mtime_ns, mtime_ns))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file by way of a temporary one, so that it is never seen half."""
     make_dir(path.parent)
