@@ -110,10 +110,10 @@ def say(text: str) -> None:
 
 
 def write_report(file: Path, tallies: list[Tally]) -> None:
-    """Write the figures as JSON; those of other commands and faults that the file has stay."""
+    """Write the figures as JSON; those of other commands, faults and commits stay."""
     known = json.loads(file.read_text(encoding="utf-8"))["tallies"] if file.exists() else []
-    rows = {(row["command"], row["fault"]): row for row in known}
-    rows |= {(tally.command, tally.fault): asdict(tally) for tally in tallies}
+    new = [asdict(tally) for tally in tallies]
+    rows = {(row["command"], row["fault"], row["code"]): row for row in [*known, *new]}
     order = list(COMMANDS)
     found = {
         "date": date.today().isoformat(),
@@ -144,9 +144,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     kinds = [*FAULTS, POWER]
     total = sum(sum(counts.values()) for counts in cases.values())
     kills = sum(counts[kind] for counts in cases.values() for kind in KILLS)
-    codes = sorted({row.get("code", "unknown") for row in found["tallies"]})
     yield f"`python tests/crash.py --points N --report docs/reliability.json`, {found['date']},"
-    yield f"{found['system']}, commit {', '.join(codes)}:"
+    yield f"{found['system']}:"
     yield f"**{total:,} cases** ({kills:,} kills), **{bad} of them with anything"
     nothing = ", rows lost 0, sessions half-visible 0." if not bad else "."
     yield f"but the state before or after a commit**{nothing}"
@@ -156,6 +155,17 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     for command, counts in cases.items():
         numbers = " | ".join(f"{counts[kind]:,}" for kind in kinds)
         yield f"| {command} | {calls[command]:,} | {numbers} |"
+    yield ""
+    yield f"Cases by the commit that was tried: {_by_commit(found['tallies'])}."
+
+
+def _by_commit(rows: list[dict[str, Any]]) -> str:
+    total: Counter[str] = Counter()
+    kills: Counter[str] = Counter()
+    for row in rows:
+        total[row["code"]] += row["cases"]
+        kills[row["code"]] += row["cases"] * (row["fault"] in KILLS)
+    return "; ".join(f"{code} {n:,} ({kills[code]:,} kills)" for code, n in total.items())
 
 
 def _options() -> argparse.Namespace:

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from labs import content  # noqa: E402
+from tried import commit  # noqa: E402
 
 import maplake  # noqa: E402
 from maplake import simulate  # noqa: E402
@@ -253,6 +254,7 @@ def run(folder, *, sessions=8, again=5):
         delete_and_read_again(config, again)
     left = [p for n in ("staging", "journal") for p in (root / ".maplake" / n).iterdir()]
     return {
+        "commit": commit(),
         "writers": len(codes),
         "writers_failed": sum(code != 0 for code in codes + more),
         "messages": errors + words,
@@ -322,7 +324,8 @@ def as_page(figures):
         f"taken in again {figures['deleted_and_read_again']} times."
     )
     command = (
-        "`python tests/side_by_side.py --page docs/reliability.md`. What clients other than "
+        f"`python tests/side_by_side.py --page docs/reliability.md`, commit {figures['commit']}. "
+        "What clients other than "
         "maplake can see is said in [cluster.md](cluster.md#readers-meanwhile)."
     )
     lines = [
