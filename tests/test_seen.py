@@ -96,6 +96,7 @@ def test_a_camera_changed_in_place_is_seen(tmp_path):
     folder.mkdir(parents=True)
     for number in (1, 2):
         (folder / f"MK001_side_{number}-0000.csv").write_text("a", "utf-8")
+    (tmp_path / ".maplake").mkdir()
     config = tmp_path / "lake.toml"
     config.write_text("[tracking]\nrigs = [{name = 'RRig', path = 'tracking'}]\n", "utf-8")
 
@@ -231,6 +232,12 @@ def test_an_index_that_cannot_be_written_is_no_fault(lab, forgotten):
     index_file(lab).mkdir()
     assert read_index(Layout(lake_root(lab)))
     assert kinds(ingest(lab)) == ["unchanged"]
+
+
+def test_status_makes_no_lake(tmp_path):
+    made = simulate.lab(tmp_path, animals=1, sessions=1, probes=1, trials=12, units=4)
+    assert status(load(made.config))
+    assert not lake_root(made).exists()
 
 
 def test_nothing_large_is_imported_to_find_nothing_new(lab):

@@ -37,7 +37,9 @@ def load(layout: Layout, name: str, made_from: str) -> Any:
 
 
 def save(layout: Layout, name: str, made_from: str, content: Any) -> None:
-    """Save what :func:`load` shall return; failing to is no fault."""
+    """Save what :func:`load` shall return, if there is a lake; failing to is no fault."""
+    if not layout.meta.is_dir():
+        return
     # Names that are no text are found out every time.
     with suppress(OSError, UnicodeEncodeError):
         body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
