@@ -238,6 +238,56 @@ def test_is_current_notices_what_matters(root, tmp_path):
         assert lake.sql("FROM ephys.unit_note").fetchall()[0][4] == 10
 
 
+def said(root):
+    """Everything that a catalog says, but for the order of what has none."""
+    queries = (
+        "SELECT schema_name, view_name, comment, sql FROM duckdb_views()",
+        "SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns()",
+        "SELECT schema_name, function_name, macro_definition FROM duckdb_functions()",
+    )
+    with duckdb.connect(str(Layout(root).catalog), read_only=True) as con:
+        rows = [
+            r for query in queries for r in con.execute(f"{query} WHERE NOT internal").fetchall()
+        ]
+    return sorted(re.sub(r"EXCLUDE \([^)]*\)", "EXCLUDE", str(row)) for row in rows)
+
+
+def broken(path):
+    path.write_bytes(path.read_bytes()[:50_000])
+
+
+def without_a_view(path):
+    with duckdb.connect(str(path)) as con:
+        con.execute("DROP VIEW psth.unit_psth; DROP VIEW ingest.catalog")
+        con.execute("CREATE VIEW ingest.catalog AS SELECT 'of another' AS signature")
+
+
+@pytest.mark.parametrize("harm", [None, Path.unlink, broken, without_a_view])
+def test_a_table_with_its_first_file_is_added_to_the_catalog_that_is_there(
+    root, tmp_path, monkeypatch, harm
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    catalog.build(copy, conditions={"Late": "trial > 20"})
+    probe = {"subject_id": 101, "session": 1, "insertion_number": 1}
+    write_table(copy, "ephys.unit_note", probe, unit=[10])
+    write_table(copy, "ephys.good_trial", probe, trial=[1, 2])
+    if harm:
+        harm(Layout(copy).catalog)
+    carried_out = []
+    run = catalog.run
+    monkeypatch.setattr(
+        catalog, "run", lambda con, made: (carried_out.append(made), run(con, made))
+    )
+    catalog.build(copy, conditions={"Late": "trial > 20"})
+    assert (len(carried_out[-1]) < 40) == (harm is None)
+    added, script = said(copy), Layout(copy).views.read_bytes()
+    catalog.build(copy, conditions={"Late": "trial > 20"})  # nothing to add: all of it
+    assert len(carried_out[-1]) > 100
+    assert added == said(copy)
+    assert script == Layout(copy).views.read_bytes()
+
+
 def test_a_catalog_of_another_maplake_is_not_used(root, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(root, copy)

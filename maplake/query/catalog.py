@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _STORAGE = "v1.0.0"
 
 _HEADER = "-- maplake catalog "
+_REPLACE = "CREATE OR REPLACE VIEW"
 #: Nobody writes at a catalog for so long (s).
 _LEFTOVER_S = 600
 _RETRIES = 20
@@ -185,8 +187,7 @@ def build(
     tag = uuid.uuid4().hex
     database, views = (root / f".{path.name}.{tag}" for path in (layout.catalog, layout.views))
     try:
-        quick = in_quick_order(root, made)
-        _write_database(database, [*quick, _catalog_view(settings)])
+        _write(database, layout, made, settings)
         views.write_text(as_script(made, settings), encoding="utf-8", newline="\n")
         for temporary, final in ((database, layout.catalog), (views, layout.views)):
             _sync(temporary)
@@ -204,9 +205,25 @@ def build(
 def as_script(made: list[str], settings: Settings) -> str:
     """Return the statements as a script for an in-memory connection."""
     header = _HEADER + json.dumps(vars(settings), ensure_ascii=True)
+    return f"{header}\n{_body(in_quick_order(Path(settings.root), made))}"
+
+
+def _body(quick: Iterable[str]) -> str:
     note = "-- The views and macros of lake.duckdb for an in-memory connection: .read views.sql"
-    quick = in_quick_order(Path(settings.root), made)
-    return "\n".join([header, note, *(f"{text};\n" for text in quick)])
+    return "\n".join([note, *(f"{text};\n" for text in quick)])
+
+
+def _first_files(layout: Layout, quick: Sequence[str]) -> list[str]:
+    """Return the views of tables that got their first file, if nothing else changed.
+
+    The catalog that is there has all other statements, and these views without rows.
+    """
+    try:
+        old = layout.views.read_text(encoding="utf-8").partition("\n")[2]
+    except (OSError, ValueError):
+        return []
+    new = [text for text in quick if text.startswith(_REPLACE) and f"\n{text};\n" not in old]
+    return new if _body(text for text in quick if text not in new) == old else []
 
 
 def run(con: duckdb.DuckDBPyConnection, made: list[str]) -> None:
@@ -230,11 +247,33 @@ def run(con: duckdb.DuckDBPyConnection, made: list[str]) -> None:
             ) from error
 
 
+def _write(database: Path, layout: Layout, made: list[str], settings: Settings) -> None:
+    """Write a new ``lake.duckdb``: where it can be, a copy of the old one with a few new views."""
+    quick, own = in_quick_order(layout.root, made), _catalog_view(settings)
+    new, old = _first_files(layout, quick), read_settings(layout.root)
+    if new and old is not None:
+        names = [text.removeprefix(_REPLACE).split(" AS\n", 1)[0].strip() for text in new]
+        about = tuple(
+            f"COMMENT ON {what}" for n in names for what in (f"VIEW {n} ", f"COLUMN {n}.")
+        )
+        notes = [text for text in made if text.startswith(about)]
+        try:
+            shutil.copyfile(layout.catalog, database)
+            _write_database(database, [_require(old.signature), *new, *notes, own])
+        except (OSError, LakeError):  # the old one is damaged, or not that of the script
+            database.unlink(missing_ok=True)
+        else:
+            return
+    _write_database(database, [*quick, own])
+
+
 def _write_database(path: Path, made: list[str]) -> None:
     import duckdb
 
-    con = duckdb.connect(config={"autoinstall_known_extensions": False})
+    # Over a thousand small statements: a plan and other threads are most of what each would cost.
+    con = duckdb.connect(config={"autoinstall_known_extensions": False, "threads": 1})
     try:
+        con.execute("PRAGMA disable_optimizer")
         con.execute(f"ATTACH {literal(str(path))} AS lake (STORAGE_VERSION {literal(_STORAGE)})")
         con.execute("USE lake")
         con.execute("BEGIN")
@@ -263,7 +302,13 @@ def _catalog_view(settings: Settings) -> str:
         f"{literal(v if isinstance(v, str) else json.dumps(v))} AS {name}"
         for name, v in values.items()
     )
-    return f"CREATE VIEW ingest.catalog AS SELECT {columns}"
+    return f"{_REPLACE} ingest.catalog AS SELECT {columns}"
+
+
+def _require(signature: str) -> str:
+    """Return a statement that fails in another catalog."""
+    same = f"(SELECT signature FROM ingest.catalog) = {literal(signature)}"
+    return f"SELECT CASE WHEN {same} THEN 0 ELSE error('another catalog') END"
 
 
 def _hash(made: list[str]) -> str:
