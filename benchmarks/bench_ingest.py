@@ -106,7 +106,8 @@ def measured(what: str, directory: Path) -> dict[str, float]:
 
 
 def child(what: str, directory: Path) -> None:
-    import maplake.ingest.pipeline  # noqa: F401
+    import maplake.ingest.pipeline
+    import maplake.ingest.stage  # noqa: F401 - imports numpy and pyarrow, as the floor does
 
     begin, busy = time.perf_counter(), time.process_time()
     {"floor": floor, "ingest": ingest}[what](directory)
