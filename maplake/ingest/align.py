@@ -352,7 +352,7 @@ def ephys_trials(
     return EphysTrials(trial, start, go)
 
 
-def trial_of_spikes(spike_sample: Ints, trials: EphysTrials) -> Ints:
+def trial_of_spikes(spike_sample: Ints, trials: EphysTrials) -> NDArray[np.int32]:
     """Find the trial that each spike falls into: start_i <= t < start_(i+1), the last open-ended.
 
     Parameters
@@ -368,4 +368,4 @@ def trial_of_spikes(spike_sample: Ints, trials: EphysTrials) -> Ints:
     """
     edges = np.searchsorted(spike_sample, trials.start_sample, side="left")
     counts = np.diff(edges, prepend=0, append=len(spike_sample))
-    return np.repeat(np.concatenate(([NONE], trials.trial)), counts)
+    return np.repeat(np.concatenate(([NONE], trials.trial)).astype(np.int32), counts)

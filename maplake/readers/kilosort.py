@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from maplake.errors import CorruptFileError, LengthMismatchError, UnknownValueError
 from maplake.readers import npy
 from maplake.readers.base import Reader, Records, Skipped, SortingContext
+from maplake.readers.gather import gather
 from maplake.readers.ks_metrics import metric_tables, read_metrics
 from maplake.readers.ks_spikes import (
     TIME_FILES,
@@ -140,7 +141,7 @@ def read(path: Path, context: SortingContext) -> Records:
         result |= metric_tables(metrics, method, units.number)
         without = sorted(set(units.number.tolist()) - set(metrics.first))
         skipped += [Skipped("cluster_metric", str(u), "no row in metrics.csv") for u in without]
-    arrays = _spike_arrays(spikes, units, channels, peaks, depth)
+    arrays = _spike_arrays(spikes, channels, peaks, depth)
     arrays["waveform"] = found.waveform
     arrays["waveform_channel"] = np.arange(1, found.waveform.shape[1] + 1, dtype=np.int32)
     return Records(tables=result, arrays=arrays, skipped=skipped)
@@ -194,12 +195,11 @@ def _depths(
     y = channels.position[:, 1]
     if all((path / name).is_file() for name in ("pc_features.npy", "pc_feature_ind.npy")):
         return centre_of_mass(path, y, spikes.template, peaks)
-    return np.asarray(y[found.peak][units.index], dtype=np.float64)
+    return gather(y[found.peak], units.index)
 
 
 def _spike_arrays(
     spikes: Spikes,
-    units: Units,
     channels: Channels,
     peaks: NDArray[np.int64],
     depth: NDArray[np.float64],
@@ -208,8 +208,8 @@ def _spike_arrays(
     channel = (channels.map[peaks] + 1).astype(np.int32)
     arrays: dict[str, NDArray[Any]] = {
         "spike_sample": spikes.sample,
-        "spike_unit": units.number.astype(np.int32)[units.index],
-        "spike_channel": channel[spikes.template],
+        "spike_unit": spikes.cluster.astype(np.int32, copy=False),
+        "spike_channel": gather(channel, spikes.template),
         "spike_depth": depth,
         "spike_amplitude": spikes.amplitude,
     }

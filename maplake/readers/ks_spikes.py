@@ -17,6 +17,7 @@ from maplake.errors import (
     UnknownValueError,
 )
 from maplake.readers import npy
+from maplake.readers.gather import gather
 
 __all__ = ["TIME_FILES", "Spikes", "Units", "count_units", "read_spikes", "time_file"]
 
@@ -56,7 +57,7 @@ class Units:
 
     number: NDArray[np.int64]
     spike_count: NDArray[np.int64]
-    index: NDArray[np.intp]
+    index: NDArray[Any]
 
 
 def time_file(folder: Path) -> Path:
@@ -132,7 +133,8 @@ def _samples(path: Path, times: NDArray[Any], sampling_rate: float) -> NDArray[n
         raise CorruptFileError(
             "a spike time that cannot be", file=path, place=f"spike {spike}", found=times[spike]
         )
-    return times.astype(np.int64)
+    # The same bytes where they are whole numbers of 64 bits.
+    return times.view(np.int64) if times.dtype == np.uint64 else times.astype(np.int64, copy=False)
 
 
 def count_units(cluster: NDArray[Any]) -> Units:
@@ -140,9 +142,9 @@ def count_units(cluster: NDArray[Any]) -> Units:
     if cluster.max() < _DENSE:
         counts = np.bincount(cluster)
         number = np.nonzero(counts)[0]
-        place = np.zeros(len(counts), dtype=np.intp)
+        place = np.zeros(len(counts), dtype=np.int32)
         place[number] = np.arange(len(number))
-        return Units(number, counts[number], place[cluster])
+        return Units(number, counts[number], gather(place, cluster))
     number, index, counts = np.unique(cluster, return_inverse=True, return_counts=True)
     return Units(number.astype(np.int64), counts, index)
 

@@ -164,16 +164,18 @@ def _from_templates(
     peak = peaks[template]
     uv = _uv(context, channels)[channels.map]
     samples = templates.data.shape[1]
-    waveform = np.full((len(peak), channels.recorded, samples), np.nan, dtype=np.float32)
+    waveform = np.empty((len(peak), channels.recorded, samples), dtype=np.float32)
+    waveform[:, np.setdiff1d(np.arange(channels.recorded), channels.map)] = np.nan
     height = np.empty(len(peak))
     for unit, (number, factor) in enumerate(zip(template.tolist(), scale, strict=True)):
         whitened = templates.dense(number)
-        local = whitened.any(axis=0)  # a template spans few of the channels
-        counts = whitened[:, local] @ unwhiten[local] * factor
+        local = np.abs(whitened).max(axis=0) > 0  # a template spans few of the channels
+        counts = whitened[:, local].astype(np.float64) @ unwhiten[local] * factor
         height[unit] = np.ptp(counts[:, peak[unit]])
         with np.errstate(over="ignore", invalid="ignore"):
-            waveform[unit, channels.map] = (counts * uv).T
-        if not np.isfinite(waveform[unit, channels.map]).all():
+            found = (counts * uv).astype(np.float32)
+        waveform[unit, channels.map] = found.T
+        if not np.isfinite(found).all():
             raise CorruptFileError(
                 "a value is too large", file=templates.path, place=f"template {number}"
             )

@@ -142,7 +142,10 @@ def load(path: Path, ndim: int | None = None) -> NDArray[Any]:
     order: Literal["F", "C"] = "F" if header.fortran else "C"
     try:
         if size > _SMALL:
-            return np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
+            # As a plain array: pieces of it are made many times faster than memory maps.
+            return np.asarray(
+                np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
+            )
         # An empty array cannot be mapped.
         count = _product(header.shape)
         array = np.fromfile(path, header.dtype, count, offset=header.offset)

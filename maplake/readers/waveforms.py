@@ -62,9 +62,11 @@ class Templates:
             peak[part] = np.take_along_axis(self.channel[part], local[:, None], axis=1)[:, 0]
         return peak
 
-    def dense(self, template: int) -> NDArray[np.float64]:
+    def dense(self, template: int) -> NDArray[Any]:
         """Return a template on all of the sorter's channels; (samples, channels)."""
-        out = np.zeros((self.data.shape[1], self.channels))
+        if self.channel.strides[0] == 0:  # all templates have all channels
+            return np.asarray(self.data[template])
+        out = np.zeros((self.data.shape[1], self.channels), self.data.dtype)
         there = self.channel[template] >= 0
         out[:, self.channel[template][there]] = self.data[template][:, there]
         return out
@@ -93,6 +95,8 @@ def load_templates(folder: Path, channels: int) -> Templates:
                     found=index.shape,
                     expected=shape,
                 )
+            if index.shape[1] == channels and (index == np.arange(channels)).all():
+                index = np.broadcast_to(np.arange(channels), shape)
             break
     else:
         if shape[1] != channels:
