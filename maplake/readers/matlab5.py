@@ -23,6 +23,7 @@ __all__ = ["DamagedError", "read_v5"]
 
 _HEADER = 128
 _LARGEST = 1 << 29  # bytes of a compressed variable; sessions have a tenth of that
+_SHORT = 256  # bytes of a text that is remembered
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _CHAR, _OPAQUE = 1, 2, 4, 17
 _LOGICAL, _COMPLEX = 0x200, 0x800
@@ -103,6 +104,7 @@ class _Elements:
         self.order = order
         self.only = only
         self.tag = struct.Struct(f"{order}II")
+        self.texts: dict[bytes, str] = {}  # the same names stand in every trial
 
     def variable(self) -> tuple[str, Any]:
         """Name and value of the variable itself."""
@@ -145,6 +147,9 @@ class _Elements:
         end = whole.stop
         if whole.start == end:
             return np.empty((0, 0))
+        raw = self.data[whole.start : end] if end - whole.start < _SHORT else b""
+        if raw in self.texts:
+            return self.texts[raw]
         part = self._part(whole.start, end)
         flags = self._flags(part)
         kind = flags & 0xFF
@@ -158,7 +163,10 @@ class _Elements:
         if kind == _STRUCT:
             return self._structs(math.prod(shape), at, end)
         if kind == _CHAR:
-            return self._text(shape, self._part(at, end) if at + 8 <= end else None)
+            text = self._text(shape, self._part(at, end) if at + 8 <= end else None)
+            if raw and isinstance(text, str):
+                self.texts[raw] = text
+            return text
         return self._numbers(_CLASSES[kind], flags, shape, at, end)
 
     def _shape(self, part: _Part) -> tuple[int, ...]:
