@@ -175,7 +175,7 @@ def test_lab_condition_whatever_its_case(truth):
 
 def test_unknown_names_are_errors(truth):
     lake, _ = truth
-    with pytest.raises(QueryError, match=r"no trial condition 'hit'; known are: .*Late"):
+    with pytest.raises(QueryError, match=r"^there is no trial condition 'hit'; known are: .*Late"):
         lake.psth(101, 1, condition="hit")
     with pytest.raises(QueryError, match=r"no event 'cough'.*delay.*go_cue"):
         lake.psth(101, 1, event="cough")

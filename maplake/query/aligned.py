@@ -12,6 +12,7 @@ from maplake.layout import table_file
 from maplake.query.absent import absent
 from maplake.query.connection import Connection, Stamp, file_stamp
 from maplake.query.partition import TABLES, PartitionViews
+from maplake.query.refusal import said
 from maplake.query.sqltext import glob_escape, identifier, literal
 from maplake.query.views import trials_with_conditions
 from maplake.tables import get
@@ -47,7 +48,7 @@ def frame(con: Connection, query: str) -> pl.DataFrame:
     try:
         return cast("pl.DataFrame", con.sql(query).pl())
     except duckdb.Error as error:
-        raise QueryError(str(error)) from error
+        raise QueryError(said(error)) from error
 
 
 def place(keys: Mapping[str, Any]) -> str:
@@ -264,7 +265,7 @@ class Aligned:
                 with self._views.of(_part(keys)) as con:
                     con.execute(f"CREATE TEMP TABLE {table} AS {made}")
             except duckdb.Error as error:
-                raise QueryError(str(error)) from error
+                raise QueryError(said(error)) from error
             self._kept[name] = table
             self._forget()
         return self._kept[name]

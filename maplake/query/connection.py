@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from maplake.errors import LakeError, QueryError
 from maplake.layout import Layout
 from maplake.query import catalog
-from maplake.query.refusal import refused
+from maplake.query.refusal import refused, said
 from maplake.query.sqltext import literal
 from maplake.query.steady import Steady
 from maplake.query.steady_result import Result
@@ -157,7 +157,7 @@ class Connection:
             result: Any = Result(self.steady, make, lambda: self.stamp)
             self._first(result.start)
         except duckdb.Error as error:
-            raise QueryError(str(error)) from error
+            raise QueryError(said(error)) from error
         return cast("duckdb.DuckDBPyRelation", result)
 
     def _first(self, make: Callable[[], object]) -> None:

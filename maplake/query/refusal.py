@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from maplake.errors import QueryError
 
-__all__ = ["refused"]
+__all__ = ["refused", "said"]
 
 _KINDS: dict[type[BaseException], type[QueryError]] = {}
+
+
+def said(error: BaseException) -> str:
+    """Return the message; of an error that one of our macros raises, without DuckDB's word."""
+    return str(error).removeprefix("Invalid Input Error: ")
 
 
 def refused(error: BaseException) -> QueryError:
@@ -19,7 +24,7 @@ def refused(error: BaseException) -> QueryError:
         return error
     if kind not in _KINDS:
         _KINDS[kind] = type("QueryError", (QueryError, kind), {"__reduce__": _plain})
-    return _KINDS[kind](str(error))
+    return _KINDS[kind](said(error))
 
 
 def _plain(error: QueryError) -> tuple[object, ...]:
