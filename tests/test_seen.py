@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 from labs import ingest, lake_root, statuses
@@ -127,6 +128,20 @@ def test_another_reader_searches_again(lab, monkeypatch):
     monkeypatch.setattr(seen, "_readers_print", lambda: "another")
     assert kinds(ingest(lab)) == ["unchanged"]
     assert cache.load(Layout(lake_root(lab)), "found.json", "another") is not None
+
+
+def test_a_change_in_somebody_elses_reader_is_noticed_without_running_it(tmp_path, monkeypatch):
+    package = tmp_path / "their_rig"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("theirs", "their_rig.reader:READER", "maplake.readers")
+    gone = EntryPoint("gone", "no_such_package.reader:READER", "maplake.readers")
+    monkeypatch.setattr(seen, "entry_points", lambda **_: [point, gone])
+    before = seen._readers_print()
+    assert seen._readers_print() == before
+    (package / "reader.py").write_text("VERSION = 2\n", "utf-8")
+    assert seen._readers_print() != before
 
 
 def test_status_knows_of_corrected_readers_from_memory(lab, monkeypatch):

@@ -300,12 +300,13 @@ def _from_record(place: Folder, record: Mapping[str, Any]) -> Source:
 
 
 def _readers_print() -> str:
-    """Return what changes when other readers are installed, or the code of one is another."""
+    """Return what changes when other readers are installed, or what finds and reads is another."""
     points = entry_points(group="maplake.readers")
     found = [
         f"{point.name} {point.value} {point.dist.version if point.dist else ''}" for point in points
     ]
-    for place in (Path(readers.__file__).parent, *map(_place_of, points)):
+    ours = (Path(readers.__file__).parent, Path(__file__).parent)
+    for place in (*ours, *map(_place_of, points)):
         listed = listing.entries(place, lambda _: None) if place else ()
         code = (File.listed(entry) for entry in listed if entry.name.endswith(".py"))
         found += [f"{file.path} {file.size} {file.mtime_ns}" for file in code if file is not None]
