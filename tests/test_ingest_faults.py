@@ -15,6 +15,7 @@ from maplake.errors import ConfigError, LakeLockedError, LakeVersionError, NotFo
 from maplake.ingest import pipeline
 from maplake.ingest.lakes import init
 from maplake.ingest.status import status
+from maplake.readers import kilosort
 from maplake.writers.lock import write_lock
 
 
@@ -204,6 +205,25 @@ class TestRefusals:
         waiting = [s for s in report.sources if s.kind == "insertion_location" and s.reason]
         assert waiting
         assert all("row" in s.reason and "no session" in s.reason for s in waiting)
+
+
+@pytest.mark.parametrize("stray", [-1, 3_000])
+def test_spikes_of_a_unit_that_the_reader_does_not_describe_are_refused(
+    stray, tmp_path, monkeypatch
+):
+    made = kilosort._spike_arrays
+
+    def with_a_stray(*args):
+        arrays = made(*args)
+        unit = arrays["spike_unit"].copy()
+        unit[7] = stray
+        return arrays | {"spike_unit": unit}
+
+    monkeypatch.setattr(kilosort, "_spike_arrays", with_a_stray)
+    config = load(small(tmp_path, animals=1, sessions=1).directory / "lake.toml")
+    failed = [s for s in pipeline.run(config).sources if s.status == "failed"]
+    assert failed
+    assert all(re.search(f"does not describe.*{stray}", s.reason) for s in failed)
 
 
 def test_status_tells_where_every_source_stands(tmp_path):

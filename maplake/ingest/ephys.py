@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,10 @@ from maplake.ingest.work import Work
 from maplake.layout import spike_store
 from maplake.readers.base import Records, Skipped, SortingContext
 from maplake.readers.foraging_events import foraging_events
+from maplake.readers.gather import gather
 from maplake.tables import get
 from maplake.writers import spikes
+from maplake.writers.commit import Stage
 
 #: The rig whose recordings may lack bitcodes.
 _WITHOUT_CODES = "RRig-MTL"
@@ -63,23 +66,29 @@ def take(work: Work, item: Item, state: SourceState) -> None:
     """Read a probe, align it and stage its rows and arrays."""
     source = item.source
     partition = {**work.plan.partition, "insertion_number": source.insertion_number or 0}
-    rig = str(work.rows("experiment.session", work.plan.partition)["rig"][0])
+    rig = str(work.arrow("experiment.session", work.plan.partition)["rig"][0].as_py())
     data = read(source, trials_of(work), partition, rig)
     target = spike_store(partition, data.clustering_method)
     state.outputs.append(str(target))
     own = _own(work, item, data.tables)
     spike = {_SPIKE: own.pop(_SPIKE)} if _SPIKE in own else {}
     work.tables(state, own, partition)
-    store = work.stage.array(target)
     work.later(
         state,
-        partial(spikes.write, store, data.arrays, data.attributes),
+        partial(_write_store, work.stage, target, data.arrays, data.attributes),
         # Spikes were sorted with their arrays; there are millions.
         partial(work.tables, state, spike, partition, is_sorted=(_SPIKE,)),
     )
     work.result.lookups += data.lookups.items()
     skipped = [one for records in data.records for one in records.skipped]
     work.skipped(state, f"{EPHYS}-{source.insertion_number}", skipped)
+
+
+def _write_store(
+    stage: Stage, target: PurePosixPath, arrays: dict[str, NDArray[Any]], attributes: dict[str, Any]
+) -> None:
+    spikes.write(stage.array(target), arrays, attributes)
+    stage.settle(target)
 
 
 def _own(work: Work, item: Item, tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
@@ -171,33 +180,34 @@ def _assemble(
     sorting: Records,
     trials: EphysTrials,
 ) -> ProbeData:
-    found = _checked_spikes(source, sorting)
+    found = _checked_spikes(source, sorting)  # each goes as soon as it is in the order of units
     units = sorting.tables["ephys.unit"]
     if not units.num_rows:
         raise CorruptFileError("the sorting has no unit with spikes", file=source.path)
     method = str(units[_METHOD][0].as_py())
     electrode = recording.arrays["electrode"]
-    site = _electrodes(source, found["spike_channel"], electrode)
-    order, counts, ids = _by_unit(found["spike_unit"], units[_UNIT].to_numpy())
-    trial = trial_of_spikes(found["spike_sample"], trials)
+    order, counts, ids = _by_unit(source, found.pop("spike_unit"), units[_UNIT].to_numpy())
+    site = _ordered(_electrodes(source, found.pop("spike_channel"), electrode), order)
+    depth = _ordered(found.pop("spike_depth"), order).astype(np.float64, copy=False)
+    amplitude = _ordered(found.pop("spike_amplitude"), order).astype(np.float64, copy=False)
+    trial = _ordered(trial_of_spikes(found["spike_sample"], trials), order)
+    sample = _ordered(found.pop("spike_sample"), order)
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    sample = _ordered(found["spike_sample"], order)
     tables = {
         "ephys.probe_insertion": _insertion_table(recording.info, trials),
         "ephys.ephys_trial": _trial_table(trials, float(recording.info["sampling_rate"])),
         "ephys.unit": _unit_table(source, partition, recording, sorting, (ids, counts, offsets)),
-        _SPIKE: _spike_table(method, ids, counts, _ordered(trial, order), sample),
+        _SPIKE: _spike_table(method, ids, counts, trial, sample),
         **{name: data for name, data in sorting.tables.items() if name != "ephys.unit"},
     }
-    wave_order = _rows_of(units[_UNIT].to_numpy(), ids)
     arrays = {
         "spike_sample": sample,
-        "spike_site": _ordered(site, order),
-        "spike_depth": _ordered(found["spike_depth"], order).astype(np.float64, copy=False),
-        "spike_amplitude": _ordered(found["spike_amplitude"], order).astype(np.float64, copy=False),
+        "spike_site": site,
+        "spike_depth": depth,
+        "spike_amplitude": amplitude,
         "unit": ids.astype(np.int32),
         "unit_offset": offsets,
-        "waveform": np.asarray(sorting.arrays["waveform"], np.float32)[wave_order],
+        "waveform": _waveforms(sorting.arrays["waveform"], _rows_of(units[_UNIT].to_numpy(), ids)),
         "waveform_electrode": _waveform_electrodes(source, sorting, electrode),
     }
     attributes = {
@@ -216,22 +226,13 @@ def _assemble(
 
 
 def _checked_spikes(source: Source, sorting: Records) -> dict[str, NDArray[Any]]:
-    spikes = {name: sorting.arrays[name] for name in _SPIKES}
+    spikes = {name: sorting.arrays.pop(name) for name in _SPIKES}
     lengths = {name: len(array) for name, array in spikes.items()}
     if len(set(lengths.values())) > 1:
         raise LengthMismatchError(
             "the sorting's spike arrays differ in length",
             file=source.path,
             found=", ".join(f"{name} {length}" for name, length in lengths.items()),
-        )
-    strays = np.setdiff1d(
-        np.flatnonzero(np.bincount(spikes["spike_unit"])), sorting.tables["ephys.unit"][_UNIT]
-    )
-    if strays.size:
-        raise FileFormatError(
-            "the sorting has spikes of units that it does not describe",
-            file=source.path,
-            found=", ".join(map(str, strays[:5])),
         )
     return spikes
 
@@ -249,8 +250,7 @@ def _electrodes(
             expected=f"1 to {len(electrode)}",
             hint="Are the sorting and the metadata of the same recording?",
         )
-    sites: NDArray[np.int32] = np.asarray(electrode, np.int32)[channel - 1]
-    return sites
+    return gather(np.concatenate(([-1], electrode)).astype(np.int32), channel)
 
 
 def _waveform_electrodes(
@@ -270,23 +270,37 @@ def _waveform_electrodes(
 
 
 def _by_unit(
-    spike_unit: NDArray[Any], units: NDArray[Any]
+    source: Source, spike_unit: NDArray[Any], units: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
     """Return the order of spikes by unit (then time), spikes per unit, and the units ascending.
 
     A stable sort of small integers is a radix sort: linear in the number of spikes.
     """
     ids = np.sort(units)
-    place = np.zeros(int(ids[-1]) + 1, dtype=np.uint16 if len(ids) <= 1 << 16 else np.uint32)
-    place[ids] = np.arange(len(ids))
-    key = place[spike_unit]
-    counts = np.bincount(key, minlength=len(ids))
-    return np.argsort(key, kind="stable"), counts, ids
+    last = max(int(ids[-1]), int(spike_unit.max(initial=0)))
+    place = np.zeros(last + 1, dtype=np.uint16 if len(ids) < 1 << 16 else np.uint32)
+    place[ids] = np.arange(1, len(ids) + 1)
+    key = gather(place, spike_unit)
+    counts = np.bincount(key, minlength=len(ids) + 1)
+    if counts[0] or spike_unit.min(initial=0) < 0:
+        strays = np.unique(spike_unit[(key == 0) | (spike_unit < 0)])
+        raise FileFormatError(
+            "the sorting has spikes of units that it does not describe",
+            file=source.path,
+            found=", ".join(map(str, strays[:5])),
+        )
+    return np.argsort(key, kind="stable"), counts[1:], ids
 
 
 def _ordered(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
     # "clip" spares the check of every index; argsort gives no wrong ones.
     return np.take(np.ascontiguousarray(values), order, mode="clip")
+
+
+def _waveforms(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the waveforms in another order of units; there is much of them to copy."""
+    values = np.asarray(values, np.float32)
+    return values if np.array_equal(order, np.arange(len(values))) else values[order]
 
 
 def _rows_of(values: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
@@ -326,7 +340,7 @@ def _spike_table(
     method: str,
     ids: NDArray[Any],
     counts: NDArray[np.int64],
-    trial: NDArray[np.int64],
+    trial: NDArray[np.int32],
     sample: NDArray[np.int64],
 ) -> pa.Table:
     total = len(sample)
@@ -334,7 +348,7 @@ def _spike_table(
         {
             _METHOD: pa.DictionaryArray.from_arrays(np.zeros(total, np.int32), [method]),
             _UNIT: np.repeat(ids.astype(np.int32), counts),
-            "trial": pa.array(trial.astype(np.int32), mask=trial == NONE),
+            "trial": pa.array(trial, mask=trial == NONE),
             "spike_sample": sample,
         }
     )

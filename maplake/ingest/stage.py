@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from maplake.config import Config
@@ -21,6 +20,9 @@ from maplake.ingest.state import SourceState, fingerprint, hash_file, read_state
 from maplake.ingest.work import StagedSession, Work
 from maplake.layout import Layout
 from maplake.writers.files import lake_faults
+
+#: What was seen of a source's files: names, sizes and times, then hashes by path.
+_Look = tuple[list[list[Any]], dict[str, str]]
 
 #: What reads a source of each kind and stages its rows.
 TAKERS: dict[str, Callable[[Work, Item, SourceState], None]] = {
@@ -49,6 +51,9 @@ def stage_session(config: Config, run: str, plan: SessionPlan) -> StagedSession:
     work = Work(config, Layout(config.lake.root), plan, run)
     if is_overtaken(plan, read_state(work.layout, plan.name)):
         return StagedSession(overtaken=True)
+    # Hashing leaves the interpreter to others, so it costs little beside reading.
+    pool = ThreadPoolExecutor(1)
+    looks = {item.source.key: pool.submit(_look, item.source) for item in plan.todo}
     try:
         with lake_faults(work.layout.root):
             out: set[str] = set()
@@ -57,7 +62,7 @@ def stage_session(config: Config, run: str, plan: SessionPlan) -> StagedSession:
                     out.add(item.source.kind)
                     continue
                 try:
-                    _take(work, item)
+                    _take(work, item, looks[item.source.key])
                 except LakeError:
                     raise
                 except MaplakeError as error:
@@ -67,24 +72,23 @@ def stage_session(config: Config, run: str, plan: SessionPlan) -> StagedSession:
     except BaseException:
         work.abandon()
         raise
+    finally:
+        pool.shutdown(cancel_futures=True)
     result.seconds = time.perf_counter() - begin
     return result
 
 
-def _take(work: Work, item: Item) -> None:
+def _take(work: Work, item: Item, look: Future[_Look]) -> None:
     """Read one source and stage its rows."""
     source = item.source
     before = stat_of(source)
-    with ThreadPoolExecutor(1) as pool:
-        # Hashing leaves the interpreter to others, so it costs little beside reading.
-        hashes = pool.submit(_hashes, source.files())
-        state = SourceState(source.kind, source.name, IN)
-        TAKERS[source.kind](work, item, state)
-        if item.replaces:
-            old = work.plan.state[source.key]
-            work.result.states.append(stage_archive(work.stage, work.layout, old))
-        state.files = hashes.result()
-    if stat_of(source) != before:
+    state = SourceState(source.kind, source.name, IN)
+    TAKERS[source.kind](work, item, state)
+    if item.replaces:
+        old = work.plan.state[source.key]
+        work.result.states.append(stage_archive(work.stage, work.layout, old))
+    stat, state.files = look.result()
+    if not stat == before == stat_of(source):
         raise SourceChangedError(
             "the files changed while they were read",
             file=source.path,
@@ -113,9 +117,11 @@ def _complete(work: Work, source: Source, state: SourceState, stat: list[list[An
     work.result.states.append(state)
 
 
-def _hashes(paths: list[Path]) -> dict[str, str]:
+def _look(source: Source) -> _Look:
+    """Return names, sizes and times of a source's files, and after that their hashes."""
+    stat = stat_of(source)
     try:
-        return {str(path): hash_file(path) for path in paths}
+        return stat, {str(path): hash_file(path) for path in source.files()}
     except OSError as error:
         raise UnreadableFileError(
             "a file cannot be read", file=error.filename, found=error.strerror

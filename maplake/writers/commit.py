@@ -47,6 +47,7 @@ class Stage:
         self.staged = Staged(f"{run}.{uuid.uuid4().hex[:8]}")
         self.folder = layout.staging / self.staged.name
         self._layout = layout
+        self._settled: set[str] = set()
 
     def path(self, target: PurePosixPath) -> Path:
         """Return the place to write the file or folder that will become ``target``."""
@@ -94,6 +95,20 @@ class Stage:
         """Return the place to write the Zarr folder that will become ``target``."""
         return self.path(target)
 
+    def settle(self, target: PurePosixPath) -> None:
+        """Sync a Zarr folder to disk, and take down what is in it.
+
+        For large ones, as soon as they are written and beside other work; :meth:`finish` sees to
+        the others.
+        """
+        place = self.folder / target
+        for file in sorted(p for p in place.rglob("*") if p.is_file()):
+            self._record(target / file.relative_to(place).as_posix(), file, None)
+            files.sync_file(file)
+        for folder in [place, *(p for p in place.rglob("*") if p.is_dir())]:
+            files.sync_dir(folder)
+        self._settled.add(str(target))
+
     def delete(self, target: PurePosixPath | str) -> None:
         """Remove a file or folder of the lake in the same commit."""
         self.staged.deletes.append(str(target))
@@ -104,11 +119,8 @@ class Stage:
         for target in self.staged.writes:
             place = self.folder / target
             if place.is_dir():
-                for file in sorted(p for p in place.rglob("*") if p.is_file()):
-                    self._record(PurePosixPath(target, *file.relative_to(place).parts), file, None)
-                    files.sync_file(file)
-                for folder in [place, *(p for p in place.rglob("*") if p.is_dir())]:
-                    files.sync_dir(folder)
+                if target not in self._settled:
+                    self.settle(PurePosixPath(target))
             elif place.suffix == ".parquet":
                 files.sync_file(place)
         for folder in _ancestors((self.folder / t for t in self.staged.writes), self.folder):

@@ -40,6 +40,7 @@ def write(path: Path, arrays: dict[str, np.ndarray[Any, Any]], attributes: dict[
             shards=(shard, *array.shape[1:]),
             compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
             fill_value=0,
+            config={"write_empty_chunks": True},  # looking for them takes longer than packing them
         )
         if array.size:
             target[...] = array
