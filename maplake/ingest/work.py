@@ -108,6 +108,18 @@ class Work:
         """
         import polars as pl
 
+        merged = self.arrow(name, partition)
+        keys = [key for key in get(name).key if key in merged.column_names]
+        return pl.DataFrame(pl.from_arrow(merged)).unique(keys or None, maintain_order=True)
+
+    def arrow(self, name: str, partition: Mapping[str, object] | None = None) -> pa.Table:
+        """Return what :meth:`rows` does; a row of a global table may be there twice.
+
+        Raises
+        ------
+        MissingFileError
+            If there are none.
+        """
         table = get(name)
         parts = [data for other, data in self.result.lookups if other == name]
         place = self.file(name, partition or {})
@@ -117,9 +129,7 @@ class Work:
             raise MissingFileError("the lake lacks what a source refers to", file=name)
         schema = table.file_schema
         plain = pa.schema([pa.field(f.name, _plain(f.type)) for f in schema])
-        merged = pa.concat_tables([part.select(schema.names).cast(plain) for part in parts])
-        keys = [key for key in table.key if key in schema.names]
-        return pl.DataFrame(pl.from_arrow(merged)).unique(keys or None, maintain_order=True)
+        return pa.concat_tables([part.select(schema.names).cast(plain) for part in parts])
 
     def print_of(self, kind: str, insertion_number: int | None = None) -> str:
         """Return the fingerprint of a source of this session, read just now or in the lake."""

@@ -7,9 +7,9 @@ import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from maplake.errors import (
     CorruptFileError,
@@ -18,6 +18,9 @@ from maplake.errors import (
     UnreadableFileError,
 )
 from maplake.readers.pose import Pose, check_finite, check_frames, feature_columns
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["read_csv"]
 
@@ -108,6 +111,8 @@ def _cells(path: Path, line: bytes) -> list[str]:
 
 
 def _body(path: Path, data: mmap.mmap, start: int, width: int) -> pl.DataFrame:
+    import polars as pl  # late: every ingest imports every reader
+
     header_rows = data[:start].count(b"\n")
     if not data[start : start + _LONGEST_GAP].strip():
         raise CorruptFileError("the file holds no frames", file=path)
