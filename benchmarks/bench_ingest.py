@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import statistics
@@ -95,12 +96,17 @@ def ingest(directory: Path) -> None:
 
 
 def measured(what: str, directory: Path) -> dict[str, float]:
-    """Run one measurement in a fresh process; imports are not counted."""
+    """Run one measurement in a fresh process; imports are not counted.
+
+    What ingest imports late is, but compiled already, as where maplake is installed.
+    """
+    installed = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
         [sys.executable, __file__, "--child", what, "--directory", str(directory)],
         check=True,
         capture_output=True,
         text=True,
+        env=installed,
     )
     return json.loads(done.stdout.splitlines()[-1])
 
