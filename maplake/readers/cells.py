@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ Converter = Callable[[str], Any]
 _INT32 = 2**31
 #: What people and programs write where there is no number, day or yes; pandas reads it so, too.
 _NOTHING = frozenset({"na", "n/a", "nan", "none", "null", "#n/a", "#na", "<na>"})
+
+#: Cells of a column are often the same.
+_MANY = 4096
 
 _NUMBER = re.compile(r"[+\-\u2212]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _AMERICAN = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?")
@@ -117,6 +121,7 @@ def to_text(text: str) -> str:
     return text
 
 
+@lru_cache(_MANY)
 def to_number(text: str) -> float:
     """Return a finite number; a comma is refused, it may mean either a decimal or thousands."""
     expected = "a number with a point as decimal mark"
@@ -164,6 +169,7 @@ def to_truth(text: str) -> bool:
     return text.lower() in yes
 
 
+@lru_cache(_MANY)
 def to_date(text: str) -> date:
     """Return the day of an ISO date or time (2018-02-25, 20180225) or of month/day/year.
 
