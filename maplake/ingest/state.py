@@ -28,6 +28,7 @@ from maplake.seal import is_broken
 #: Raw recordings are too large to be hashed whole at every ingest; these are sampled.
 _SAMPLED = {".bin", ".cbin"}
 _BLOCK = 1 << 20
+_PIECE = 1 << 22  # bytes to hash at a time
 
 
 @dataclass
@@ -275,8 +276,13 @@ def is_sampled(path: Path) -> bool:
 
 def hash_whole_file(path: Path) -> str:
     """Return the SHA-256 of a file's whole content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        # Large pieces: after each, a thread may have to wait for the interpreter.
+        piece = memoryview(bytearray(min(_PIECE, os.fstat(file.fileno()).st_size + 1)))
+        while count := file.readinto(piece):
+            digest.update(piece[:count])
+    return digest.hexdigest()
 
 
 def hash_file(path: Path) -> str:
