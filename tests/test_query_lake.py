@@ -316,3 +316,13 @@ def test_population_figure_and_plot(lake):
         ax = lake.psth(101, 1, 1, unit).plot()
         assert "go" in ax.get_xlabel()
         plt.close(ax.figure)
+
+
+def test_a_query_larger_than_memory_leaves_the_current_folder_alone(truth, tmp_path, monkeypatch):
+    root, _ = truth
+    monkeypatch.chdir(tmp_path)
+    with maplake.open(root) as lake, lake.connect() as con:
+        con.execute("SET memory_limit = '60MB'; SET threads = 1")
+        con.execute("CREATE TEMP TABLE large AS SELECT hash(range) AS x FROM range(10000000)")
+        assert con.execute("SELECT count(*) FROM duckdb_temporary_files()").fetchall()[0][0] > 0
+        assert [*tmp_path.iterdir()] == []

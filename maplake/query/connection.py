@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -37,10 +39,18 @@ def connect(root: Path) -> duckdb.DuckDBPyConnection:
     """
     import duckdb
 
-    con = duckdb.connect(config=_CONFIG)
+    con = duckdb.connect(config=_CONFIG | {"temp_directory": _spill_folder()})
     con.execute("SET parquet_metadata_cache = true")
     attach(con, root)
     return con
+
+
+def _spill_folder() -> str:
+    """Return where queries larger than memory go; DuckDB would take the current folder.
+
+    DuckDB makes it when it needs it and removes it with the connection.
+    """
+    return str(Path(tempfile.gettempdir()) / f"maplake-{os.getpid()}")
 
 
 def attach(con: duckdb.DuckDBPyConnection, root: Path) -> None:

@@ -122,25 +122,31 @@ WITH named AS (
     ) AS n
     JOIN experiment.period_foraging AS p USING (period)
 ),
+-- A row per trial of a probe, so that joining trials with trials stays small in any order.
+bound AS (
+    SELECT r.subject_id, r.session, r.insertion_number, r.trial,
+        any_value(r.sampling_rate) AS sampling_rate,
+        any_value(r.trial - n.start_trial_shift) AS of_trial,
+        any_value(r.trial - n.start_trial_shift + n.end_trial_shift) AS end_trial,
+        max(r.event_sample + n.start_time_shift * r.sampling_rate)
+            FILTER (r.trial_event_type = n.start_event_type) AS start_sample,
+        max(r.event_sample + n.end_time_shift * r.sampling_rate)
+            FILTER (r.trial_event_type = n.end_event_type) AS stop_sample
+    FROM psth.recorded_event AS r
+    JOIN named AS n USING (subject_id, session)
+    GROUP BY r.subject_id, r.session, r.insertion_number, r.trial
+),
 span AS (
-    SELECT s.subject_id, s.session, s.insertion_number, s.trial - n.start_trial_shift AS trial,
-        s.event_sample + n.start_time_shift * s.sampling_rate AS start_sample,
-        e.event_sample + n.end_time_shift * s.sampling_rate AS stop_sample,
+    SELECT s.subject_id, s.session, s.insertion_number, t.trial, s.start_sample, e.stop_sample,
         s.sampling_rate
-    FROM named AS n
-    JOIN psth.recorded_event AS s
-        ON s.subject_id = n.subject_id AND s.session = n.session
-        AND s.trial_event_type = n.start_event_type
-    JOIN psth.recorded_event AS e
+    FROM bound AS s
+    JOIN bound AS e
         ON e.subject_id = s.subject_id AND e.session = s.session
-        AND e.insertion_number = s.insertion_number
-        AND e.trial = s.trial - n.start_trial_shift + n.end_trial_shift
-        AND e.trial_event_type = n.end_event_type
+        AND e.insertion_number = s.insertion_number AND e.trial = s.end_trial
     JOIN ephys.ephys_trial AS t
         ON t.subject_id = s.subject_id AND t.session = s.session
-        AND t.insertion_number = s.insertion_number
-        AND t.trial = s.trial - n.start_trial_shift
-    WHERE s.event_sample IS NOT NULL AND e.event_sample IS NOT NULL
+        AND t.insertion_number = s.insertion_number AND t.trial = s.of_trial
+    WHERE s.start_sample IS NOT NULL AND e.stop_sample IS NOT NULL
 ),
 reach AS (
     SELECT s.*, r.trial AS spike_trial,
