@@ -161,7 +161,8 @@ def test_a_spike_belongs_to_the_trial_that_has_started_last(spikes, starts, data
     sample = np.array(sorted(spikes), dtype=np.int64)
     found = trial_of_spikes(sample, EphysTrials(numbers, starts, starts))
     expected = []
-    for spike in sample:  # the rule as it is written: start_i <= t < start_(i+1)
-        before = [i for i, start in enumerate(starts) if start <= spike]
+    last = max((i for i, number in enumerate(numbers) if number != -1), default=-1)
+    for spike in sample:  # the rule as it is written: start_i <= t < start_(i+1), the last open
+        before = [i for i, start in enumerate(starts[: last + 1]) if start <= spike]
         expected.append(numbers[before[-1]] if before else -1)
     assert found.tolist() == expected

@@ -355,6 +355,9 @@ def ephys_trials(
 def trial_of_spikes(spike_sample: Ints, trials: EphysTrials) -> NDArray[np.int32]:
     """Find the trial that each spike falls into: start_i <= t < start_(i+1), the last open-ended.
 
+    The last is the last one that behavior has: where the recording goes on without behavior, what
+    it holds belongs to that trial, as published.
+
     Parameters
     ----------
     spike_sample
@@ -364,8 +367,11 @@ def trial_of_spikes(spike_sample: Ints, trials: EphysTrials) -> NDArray[np.int32
 
     Returns
     -------
-    (spikes,) behavior trial numbers; -1 before the first trial and in trials without behavior.
+    (spikes,) behavior trial numbers; -1 before the first trial and in trials between others that
+    are without behavior.
     """
-    edges = np.searchsorted(spike_sample, trials.start_sample, side="left")
+    known = np.flatnonzero(trials.trial != NONE)
+    last = int(known[-1]) + 1 if known.size else 0
+    edges = np.searchsorted(spike_sample, trials.start_sample[:last], side="left")
     counts = np.diff(edges, prepend=0, append=len(spike_sample))
-    return np.repeat(np.concatenate(([NONE], trials.trial)).astype(np.int32), counts)
+    return np.repeat(np.concatenate(([NONE], trials.trial[:last])).astype(np.int32), counts)
