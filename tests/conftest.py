@@ -27,3 +27,28 @@ def whole_lab(tmp_path_factory):
     assert not report.failed, reasons(report)
     assert {s.status for s in report.sources} <= {"in", "unchanged"}, reasons(report)
     return lab
+
+
+@pytest.fixture(scope="session")
+def ingested_lab(tmp_path_factory):
+    """A small lab with two sessions in its lake: to be copied by ``computelabs.copy_lab``."""
+    from computelabs import make_lab
+    from labs import ingest, reasons
+
+    lab = make_lab(tmp_path_factory.mktemp("ingested") / "lab", sessions=2)
+    report = ingest(lab)
+    assert not report.failed, reasons(report)
+    return lab
+
+
+@pytest.fixture(scope="session")
+def computed_lab(ingested_lab, tmp_path_factory):
+    """The same with all tables computed."""
+    from computelabs import copy_lab
+
+    from maplake.compute.run import run
+    from maplake.config import load
+
+    lab = copy_lab(ingested_lab, tmp_path_factory.mktemp("computed") / "lab")
+    assert not run(load(lab.config)).failed
+    return lab

@@ -37,6 +37,17 @@ def sql(root, query):
         return connection.sql(query).pl()
 
 
+def rows(root, query):
+    """The same as tuples."""
+    return sql(root, query).rows()
+
+
+def of(session, insertion=None):
+    """SQL that picks the rows of a simulated session, or of one of its probes."""
+    where = f"subject_id = {session.subject_id} AND session = {session.number}"
+    return where if insertion is None else f"{where} AND insertion_number = {insertion}"
+
+
 def table(root, name, **partition):
     """Read a table's files with polars alone."""
     schema, plain = name.split(".")

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 import duckdb
 import polars as pl
 import pytest
-from computelabs import copy_lab, make_lab
-from labs import content, ingest, sql
+from computelabs import copy_lab
+from labs import content, sql
 from typer.testing import CliRunner
 
 from maplake.compute.run import run as compute
@@ -27,17 +27,9 @@ from maplake.tables import stored
 PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    lab = make_lab(tmp_path_factory.mktemp("compact") / "lab", sessions=2)
-    ingest(lab)
-    compute(load(lab.config))
-    return lab
-
-
 @pytest.fixture
-def lab(original, tmp_path):
-    return copy_lab(original, tmp_path / "lab")
+def lab(computed_lab, tmp_path):
+    return copy_lab(computed_lab, tmp_path / "lab")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import polars as pl
 import pytest
-from computelabs import copy_lab, make_lab
+from computelabs import copy_lab
 from labs import content, ingest, sql
 from typer.testing import CliRunner
 
@@ -70,16 +70,9 @@ RETURNED = OWN[OWN.index("return units") : OWN.index("\n\nper_session")]
 MINE = ["mylab.whole"]
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    lab = make_lab(tmp_path_factory.mktemp("compute") / "lab", sessions=2)
-    ingest(lab)
-    return lab
-
-
 @pytest.fixture
-def lab(original, tmp_path):
-    return copy_lab(original, tmp_path / "lab")
+def lab(ingested_lab, tmp_path):
+    return copy_lab(ingested_lab, tmp_path / "lab")
 
 
 @pytest.fixture
@@ -163,10 +156,10 @@ def test_rows_are_those_of_the_function_and_seen_everywhere(config):
     assert len(sources) == 4 + 2 + 1
 
 
-def test_workers_and_order_do_not_matter(original, tmp_path):
+def test_workers_and_order_do_not_matter(ingested_lab, tmp_path):
     found = []
     for place, workers in (("a", 1), ("b", 2)):
-        lab = copy_lab(original, tmp_path / place)
+        lab = copy_lab(ingested_lab, tmp_path / place)
         (lab.directory / "lake_tables.py").write_text(OWN, encoding="utf-8")
         assert not run(load(lab.config), MINE, workers=workers).failed
         found.append(content(load(lab.config).lake.root))

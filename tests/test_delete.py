@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import polars as pl
 import pytest
-from computelabs import copy_lab, make_lab
+from computelabs import copy_lab
 from labs import content, ingest, sql, statuses
 from typer.testing import CliRunner
 
@@ -24,17 +24,9 @@ from maplake.query.overview import manifest_files, table_name
 PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    lab = make_lab(tmp_path_factory.mktemp("delete") / "lab", sessions=2)
-    ingest(lab)
-    run(load(lab.config))
-    return lab
-
-
 @pytest.fixture
-def lab(original, tmp_path):
-    return copy_lab(original, tmp_path / "lab")
+def lab(computed_lab, tmp_path):
+    return copy_lab(computed_lab, tmp_path / "lab")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import zarr
-from labs import lake_root, sql
+from labs import lake_root, of, rows, sql
 
 from maplake.config import load
 from maplake.ingest.status import status
@@ -25,15 +25,6 @@ def lab(whole_lab):
 @pytest.fixture(scope="module")
 def root(lab):
     return lake_root(lab)
-
-
-def of(session, insertion=None):
-    where = f"subject_id = {session.subject_id} AND session = {session.number}"
-    return where if insertion is None else f"{where} AND insertion_number = {insertion}"
-
-
-def rows(root, query):
-    return sql(root, query).rows()
 
 
 class TestSessions:

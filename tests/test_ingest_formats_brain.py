@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from labs import lake_root, sql
+from labs import lake_root, of, rows, sql
 
 from maplake.query.ccf import Ccf
 
@@ -19,15 +19,6 @@ def lab(whole_lab):
 @pytest.fixture(scope="module")
 def root(lab):
     return lake_root(lab)
-
-
-def of(session, insertion=None):
-    where = f"subject_id = {session.subject_id} AND session = {session.number}"
-    return where if insertion is None else f"{where} AND insertion_number = {insertion}"
-
-
-def rows(root, query):
-    return sql(root, query).rows()
 
 
 class TestTracking:

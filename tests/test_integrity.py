@@ -12,8 +12,8 @@ from importlib.util import find_spec
 
 import pyarrow.parquet as pq
 import pytest
-from computelabs import copy_lab, make_lab
-from labs import content, ingest
+from computelabs import copy_lab
+from labs import content
 from typer.testing import CliRunner
 
 from maplake import readers
@@ -32,17 +32,9 @@ PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 SESSION = "subject_id={}/session=1"
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    lab = make_lab(tmp_path_factory.mktemp("integrity") / "lab", sessions=2)
-    ingest(lab)
-    compute(load(lab.config))
-    return lab
-
-
 @pytest.fixture
-def lab(original, tmp_path):
-    return copy_lab(original, tmp_path / "lab")
+def lab(computed_lab, tmp_path):
+    return copy_lab(computed_lab, tmp_path / "lab")
 
 
 @pytest.fixture

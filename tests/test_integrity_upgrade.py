@@ -9,8 +9,8 @@ from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
-from computelabs import copy_lab, make_lab
-from labs import content, ingest
+from computelabs import copy_lab
+from labs import content
 from typer.testing import CliRunner
 
 import maplake
@@ -29,16 +29,9 @@ PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 OLD, NEW = "tables/experiment/happening/", "tables/experiment/trial_event/"
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    lab = make_lab(tmp_path_factory.mktemp("upgrade") / "lab", sessions=2)
-    ingest(lab)
-    return lab
-
-
 @pytest.fixture
-def lab(original, tmp_path):
-    return copy_lab(original, tmp_path / "lab")
+def lab(ingested_lab, tmp_path):
+    return copy_lab(ingested_lab, tmp_path / "lab")
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
-from computelabs import copy_lab, make_lab
-from labs import content, ingest, sql
+from computelabs import copy_lab
+from labs import content, sql
 from typer.testing import CliRunner
 
 import maplake
@@ -28,16 +28,9 @@ from maplake.writers import files
 PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    lab = make_lab(tmp_path_factory.mktemp("snapshot") / "lab", sessions=2)
-    ingest(lab)
-    return lab
-
-
 @pytest.fixture
-def lab(original, tmp_path):
-    return copy_lab(original, tmp_path / "lab")
+def lab(ingested_lab, tmp_path):
+    return copy_lab(ingested_lab, tmp_path / "lab")
 
 
 @pytest.fixture
