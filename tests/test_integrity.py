@@ -27,6 +27,7 @@ from maplake.ingest.status import status
 from maplake.layout import Layout, spare_file
 from maplake.query.check import check
 from maplake.query.log import commits
+from maplake.seal import sealed
 
 PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 SESSION = "subject_id={}/session=1"
@@ -196,6 +197,15 @@ def test_what_has_lost_both_copies_is_told(lab, root):
 
 
 # ------------------------------------------------------------------------ a session's rebuild
+
+
+@pytest.mark.parametrize("odd", [["x"], {"kind": "behavior", "session": 1}, {"name": [1]}, "x", 3])
+def test_a_record_that_holds_something_else_is_damage(root, odd):
+    path = min((root / ".maplake" / "state").glob("4*.json"))
+    record = json.loads(path.read_bytes())
+    record["sources"].append(odd)
+    path.write_text(json.dumps(sealed(record)), encoding="utf-8")
+    assert any("not what was written" in problem.message for problem in check(root))
 
 
 def test_a_rebuild_of_one_session_leaves_the_others_alone(lab, root):

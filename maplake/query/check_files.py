@@ -279,9 +279,21 @@ def read_record(path: Path) -> dict[str, Any]:
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"the record cannot be read: {error}") from error
-    if not isinstance(found, dict) or is_broken(found):
+    if not isinstance(found, dict) or is_broken(found) or not _is_sound(found):
         raise ValueError("the record is not what was written")
     return found
+
+
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    """Whether the sources and files of a record, if it has any, are such."""
+    files, sources = record.get("files", {}), record.get("sources", [])
+    return (
+        isinstance(files, dict)
+        and isinstance(sources, list)
+        and all(isinstance(source, dict) for source in sources)
+        and all(isinstance(source.get("name"), str) for source in sources)
+        and all(isinstance(source.get("subject_id"), int | None) for source in sources)
+    )
 
 
 def digest_of(file: Path) -> str:
