@@ -79,6 +79,14 @@ def _absent(config: Config, session: SessionPlan) -> Iterator[SourceReport]:
                 yield _missing(session, kind, number)
 
 
+_NOTHING = {
+    EPHYS: "nothing was found below [ephys] paths",
+    TRACKING: "nothing was found below the folders of [tracking] rigs",
+    HISTOLOGY: "nothing was found below [histology] paths",
+    LOCATION: "nothing was found: no row of the sheets [spreadsheets] insertion_locations is of it",
+}
+
+
 def _missing(session: SessionPlan, kind: str, insertion_number: int | None) -> SourceReport:
     name = f"{session.h2o}/{session.start:%Y%m%d_%H%M%S}"
     name += f"/{insertion_number}" if insertion_number else ""
@@ -86,7 +94,7 @@ def _missing(session: SessionPlan, kind: str, insertion_number: int | None) -> S
         kind,
         name,
         ABSENT,
-        "nothing was found",
+        _NOTHING[kind],
         session.subject_id,
         session.session,
         insertion_number,

@@ -37,7 +37,7 @@ from maplake.errors import (
     SourceError,
     UnreadableFileError,
 )
-from maplake.readers.matlab5 import read_v5
+from maplake.readers.matlab5 import DamagedError, read_v5
 from maplake.readers.matlab73 import read_v73
 
 __all__ = [
@@ -93,8 +93,9 @@ def load(path: Path, only: Container[str] | None = None) -> dict[str, Any]:
         raise
     except Exception as error:
         # Damaged bytes raise nearly anything: struct, zlib, key, type, memory, recursion, h5py.
+        why = str(error) if isinstance(error, DamagedError) else f"{type(error).__name__}: {error}"
         raise CorruptFileError(
-            f"the MATLAB {version} file is truncated or damaged ({type(error).__name__}: {error})",
+            f"the MATLAB {version} file is truncated or damaged ({why})",
             file=path,
             hint="Copy it again from the rig.",
         ) from error

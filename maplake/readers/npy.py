@@ -66,7 +66,11 @@ def read_header(path: Path) -> NpyHeader:
     expected = header.offset + header.dtype.itemsize * _product(header.shape)
     if size < expected:
         raise CorruptFileError(
-            "the file is truncated", file=path, found=f"{size} bytes", expected=f"{expected} bytes"
+            "the file is truncated",
+            file=path,
+            found=f"{size} bytes",
+            expected=f"{expected} bytes",
+            hint="Copy it again from where it was sorted.",
         )
     return header
 
