@@ -136,7 +136,10 @@ class _Book:
     ) -> Generator[Problem, None, dict[str, Any] | None]:
         """Read a record; one that is not what was written is a problem."""
         try:
-            return read_record(self._root / path)
+            found = read_record(self._root / path)
+            if not _is_sound(found):
+                raise ValueError("the record is not what was written")
+            return found
         except FileNotFoundError:
             if needed:
                 yield of_book(self._book, path, "the record is missing")
@@ -279,13 +282,13 @@ def read_record(path: Path) -> dict[str, Any]:
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"the record cannot be read: {error}") from error
-    if not isinstance(found, dict) or is_broken(found) or not _is_sound(found):
+    if not isinstance(found, dict) or is_broken(found):
         raise ValueError("the record is not what was written")
     return found
 
 
 def _is_sound(record: Mapping[str, Any]) -> bool:
-    """Whether the sources and files of a record, if it has any, are such."""
+    """Whether the sources of a state and the files of a manifest are such."""
     files, sources = record.get("files", {}), record.get("sources", [])
     return (
         isinstance(files, dict)
