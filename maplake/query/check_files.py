@@ -136,10 +136,7 @@ class _Book:
     ) -> Generator[Problem, None, dict[str, Any] | None]:
         """Read a record; one that is not what was written is a problem."""
         try:
-            found = read_record(self._root / path)
-            if not _is_sound(found):
-                raise ValueError("the record is not what was written")
-            return found
+            return _read_book(self._root / path)
         except FileNotFoundError:
             if needed:
                 yield of_book(self._book, path, "the record is missing")
@@ -283,6 +280,14 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"the record cannot be read: {error}") from error
     if not isinstance(found, dict) or is_broken(found):
+        raise ValueError("the record is not what was written")
+    return found
+
+
+def _read_book(path: Path) -> dict[str, Any]:
+    """Return a state or a manifest."""
+    found = read_record(path)
+    if not _is_sound(found):
         raise ValueError("the record is not what was written")
     return found
 
