@@ -23,6 +23,7 @@ from maplake.layout import Layout
 from maplake.query.check import check
 from maplake.query.views import is_compact
 from maplake.tables import stored
+from maplake.writers import files
 
 PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 
@@ -106,6 +107,31 @@ def test_every_commit_takes_the_merged_files_along(lab, config, root):
     assert merged(root) == whole  # whatever the order of sessions, the same bytes
     rebuild_session(config, subject, 1)
     assert merged(root) == whole
+
+
+def test_what_is_staged_is_on_disk_by_name_before_a_commit_is_decided(config, root, monkeypatch):
+    """Else a power cut keeps the commit's record and loses the merged files."""
+    compact(config)
+    staging, journal = Layout(root).staging, Layout(root).journal
+    synced, missing = set(), []
+    sync, replace = files.sync_dir, files.replace
+
+    def note(folder):
+        synced.add(folder)
+        sync(folder)
+
+    def look(source, target):
+        if target.parent == journal:
+            staged = [p for p in staging.rglob("*") if ".trash" not in p.parts]
+            assert any("compact" in p.parts for p in staged)
+            missing.extend(p for p in staged if p.parent not in {*synced, staging})
+        replace(source, target)
+
+    monkeypatch.setattr(files, "sync_dir", note)
+    monkeypatch.setattr(files, "replace", look)
+    delete(config, Target(400001, 1))
+    assert synced
+    assert missing == []
 
 
 def test_a_session_that_comes_first_or_last_makes_the_same_bytes(lab, config, root):

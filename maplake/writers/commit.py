@@ -123,8 +123,7 @@ class Stage:
                     self.settle(PurePosixPath(target))
             elif place.suffix == ".parquet":
                 files.sync_file(place)
-        for folder in _ancestors((self.folder / t for t in self.staged.writes), self.folder):
-            files.sync_dir(folder)
+        _sync_names(self.folder, self.staged)
         return self.staged
 
     def abandon(self) -> None:
@@ -166,7 +165,9 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
 
         with files.lake_faults(layout.root):
             merged = compact.follow(layout, parts)
-        parts += [merged] if merged is not None else []
+            if merged is not None:
+                _sync_names(layout.staging / merged.name, merged)
+                parts.append(merged)
     record = {
         "parts": [
             {"name": p.name, "writes": _order(p.writes), "deletes": p.deletes} for p in parts
@@ -193,6 +194,12 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
         files.sync_dir(layout.journal)
     with files.lake_faults(layout.root, decided=True):
         _carry_out(layout, journal, record)
+
+
+def _sync_names(folder: Path, staged: Staged) -> None:
+    """Force the names of what is staged in a folder to disk."""
+    for place in _ancestors((folder / target for target in staged.writes), folder):
+        files.sync_dir(place)
 
 
 def _order(writes: list[str]) -> list[str]:
