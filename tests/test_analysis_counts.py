@@ -105,7 +105,7 @@ def test_silent_units_no_trials_one_trial(truth):
 
 def test_wrong_questions(truth):
     lake, _ = truth
-    with pytest.raises(NotFoundError, match="no units"):
+    with pytest.raises(NotFoundError, match="no animal 999"):
         lake.trial_counts(999, 1)
     with pytest.raises(QueryError, match="good_noearlylick_hit"):
         lake.trial_counts(101, 1, condition="none such")

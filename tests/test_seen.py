@@ -256,7 +256,6 @@ def test_status_makes_no_lake(tmp_path):
 
 
 def test_nothing_large_is_imported_to_find_nothing_new(lab):
-    status(load(lab.config))
     heavy = ["numpy", "pyarrow", "polars", "duckdb", "h5py", "zarr", "scipy"]
     code = (
         "import sys\nfrom maplake.config import load\nfrom maplake.ingest import pipeline\n"
@@ -265,9 +264,14 @@ def test_nothing_large_is_imported_to_find_nothing_new(lab):
         f"status(config)\nprint([name for name in {heavy} if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    for _ in range(2):  # the first one has the readers of other tests to forget
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     assert done.stdout.strip() == "[]"
 
 
