@@ -199,6 +199,9 @@ def main() -> None:
         size = {"units": 150, "spikes": 50_000 * options.sessions}
         many = big_lake.config_of(folder / "all", sessions=options.sessions, **size)
         few = big_lake.config_of(folder / "ten", sessions=10, units=150, spikes=500_000)
+        for config in (many, few):  # a kept lake may have the catalog of another version
+            if not catalog.is_usable(config.lake.root, catalog.read_settings(config.lake.root)):
+                catalog.build(config.lake.root)
         figures = [
             *started(many.lake.root, options.repeat),
             *questions(many.lake.root, options.sessions, max(20, options.repeat)),
