@@ -367,4 +367,4 @@ def test_units_and_spikes_whose_keys_have_other_types_are_refused(truth, tmp_pat
         other = pa.array(np.zeros(len(data)))
         pq.write_table(data.set_column(at, column, other), path)
     with maplake.open(root) as damaged, pytest.raises(QueryError):
-        damaged.psth(101, 1)
+        damaged.psth(101, 1, clustering_method=METHOD)

@@ -175,14 +175,17 @@ def _binned(
     import polars as pl
 
     bounds = ", ".join(literal(options[name]) for name in ("start", "stop", "bin"))
+    methods = aligned.methods(keys)
+    # To group millions of spikes by a column less is a tenth of the time.
+    method = literal(methods[0]) if len(methods) == 1 else "s.clustering_method"
     found = frame(
         aligned.con,
-        "SELECT s.clustering_method, s.unit, a.pattern, psth.in_time_order(histogram("
+        f"SELECT {method} AS clustering_method, s.unit, a.pattern, psth.in_time_order(histogram("
         f"-({TIME}), psth.negated_edges({bounds})), {shape[1]}) AS count "
         f"FROM {aligned.spikes(keys)} AS s "
         f"JOIN {table} AS a ON coalesce(s.trial, 0) = a.spike_trial "
         f"WHERE {where({k: keys[k] for k in ('clustering_method', 'unit')})} "
-        "GROUP BY s.clustering_method, s.unit, a.pattern",
+        "GROUP BY ALL",
     )
     places = units.with_row_index("place").select("clustering_method", "unit", "place")
     try:

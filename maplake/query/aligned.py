@@ -159,6 +159,11 @@ class Aligned:
             ),
         )
 
+    def methods(self, keys: Mapping[str, Any]) -> list[str]:
+        """Return the clustering methods of the probe's units."""
+        query = f"SELECT DISTINCT clustering_method FROM temp.main.{self.units(keys)} ORDER BY ALL"
+        return [str(name) for name in frame(self.con, query)["clustering_method"]]
+
     def insertions(self, keys: Mapping[str, Any]) -> list[int]:
         """Return the insertion numbers of a session, or the one that is asked for if it exists."""
         table = get("ephys.probe_insertion")
