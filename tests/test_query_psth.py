@@ -9,7 +9,7 @@ import pytest
 from lakefiles import METHOD, finish, make_probe, make_session, small_lake, write_lab, write_session
 
 import maplake
-from maplake.errors import NotFoundError, QueryError
+from maplake.errors import MaplakeError, NotFoundError, QueryError
 from maplake.plots.lookup import Key, method_of
 from maplake.tables import get
 
@@ -368,3 +368,24 @@ def test_units_and_spikes_whose_keys_have_other_types_are_refused(truth, tmp_pat
         pq.write_table(data.set_column(at, column, other), path)
     with maplake.open(root) as damaged, pytest.raises(QueryError):
         damaged.psth(101, 1, clustering_method=METHOD)
+
+
+def test_a_damaged_file_spoils_neither_its_session_nor_the_last_one(truth, tmp_path):
+    lake, _ = truth
+    root = shutil.copytree(lake.root, tmp_path / "lake")
+    asked = {"condition": "good_noearlylick_hit"}
+    wanted = lake.psth(101, 2, **asked).count
+    with maplake.open(root) as opened:
+        # Without photostimuli in the session before, the view of the next one's is a new one.
+        (root / "tables/experiment/photostim_event/subject_id=102").rename(tmp_path / "aside")
+        opened.psth(102, 1, **asked)
+        file = root / "tables/experiment/photostim_event/subject_id=101/session=1/part.parquet"
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2])
+        for _ in range(2):
+            with pytest.raises(MaplakeError):
+                opened.psth(101, 1, **asked)
+        np.testing.assert_array_equal(opened.psth(101, 2, **asked).count, wanted)
+        file.write_bytes(content)
+        again = opened.psth(101, 1, **asked).count
+    np.testing.assert_array_equal(again, lake.psth(101, 1, **asked).count)

@@ -100,7 +100,7 @@ class PartitionViews:
         self._made_in = con, self._con.stamp
 
     def _point(self, con: duckdb.DuckDBPyConnection, key: Mapping[str, Any]) -> None:
-        statements = []
+        statements, pointed = [], {}
         for name in TABLES:
             table = get(name)
             path: str | None = os.path.join(self._folder, table_file(table, key))  # noqa: PTH118
@@ -112,9 +112,14 @@ class PartitionViews:
                 statements.append(f"SET VARIABLE {_variable(table)} = {_file(path)}")
             if path is None or self._files.get(name) is None:
                 statements.append(_view(table, has_file=path is not None))
-            self._files[name] = path
+            pointed[name] = path
         if statements:
-            con.execute("; ".join(statements))
+            try:
+                con.execute("; ".join(statements))
+            except BaseException:
+                self._made_in = None  # some point to this probe, some still to the last one
+                raise
+        self._files |= pointed
 
 
 def _needed(made: Sequence[str]) -> list[str]:
