@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from maplake.errors import QueryError
-from maplake.query.aligned import TIME, Aligned, frame, no_units, where
+from maplake.query.aligned import Aligned, frame, no_units
+from maplake.query.binned import binned
 from maplake.query.numbers import Floats, bin_edges
-from maplake.query.refusal import refused
-from maplake.query.sqltext import literal
 
 if TYPE_CHECKING:
     import polars as pl
@@ -143,61 +141,28 @@ def _of_probe(
     Trials fall into few patterns, the sets of conditions that they belong to: spikes are binned
     once per unit and pattern, conditions are sums of the patterns that they are part of.
     """
+    import polars as pl
+
     units = aligned.chosen_units(keys, all_units=bool(options["all_units"]))
-    table = f"temp.main.{aligned.patterns(keys, conditions, options)}"
-    patterns = frame(
+    names = aligned.declared(conditions)
+    trials = frame(
         aligned.con,
-        f"SELECT any_value(conditions) AS conditions, count(DISTINCT trial) AS trials FROM {table} "
-        "GROUP BY pattern ORDER BY pattern",
+        'SELECT trial, spike_trial, origin_sample, sampling_rate, conditions, pattern AS "group" '
+        f"FROM temp.main.{aligned.patterns(keys, conditions, options)}",
     )
-    member = _membership(aligned.declared(conditions), patterns["conditions"].to_list())
-    binned = _binned(aligned, keys, table, units, options, (len(patterns), len(edges) - 1))
-    trials = (member @ patterns["trials"].to_numpy().astype(np.int64)).astype(np.int32)
-    counts = np.stack([binned[row].sum(axis=0) for row in member])
-    return units, counts, np.repeat(trials[:, None], len(units), axis=1)
+    patterns = (
+        trials.group_by("group")
+        .agg(pl.col("conditions").first(), pl.col("trial").n_unique())
+        .sort("group")
+    )
+    member = _membership(names, patterns["conditions"].to_list())
+    number = (member @ patterns["trial"].to_numpy().astype(np.int64)).astype(np.int32)
+    binned_ = binned(aligned, keys, units, trials, len(patterns), edges)
+    counts = np.stack([binned_[:, row].sum(axis=1, dtype=np.int64) for row in member])
+    return units, counts, np.repeat(number[:, None], len(units), axis=1)
 
 
 def _membership(conditions: list[str], patterns: list[list[str]]) -> npt.NDArray[np.bool_]:
     """Return which pattern is part of which condition, shape (conditions, patterns)."""
     rows = [[name in pattern for pattern in patterns] for name in conditions]
     return np.array(rows, dtype=bool).reshape(len(conditions), len(patterns))
-
-
-def _binned(
-    aligned: Aligned,
-    keys: Mapping[str, Any],
-    table: str,
-    units: pl.DataFrame,
-    options: Mapping[str, Any],
-    shape: tuple[int, int],
-) -> npt.NDArray[np.int64]:
-    """Return the spikes in each pattern, unit and bin; ``shape`` is (patterns, bins)."""
-    import polars as pl
-
-    bounds = ", ".join(literal(options[name]) for name in ("start", "stop", "bin"))
-    methods = aligned.methods(keys)
-    # To group millions of spikes by a column less is a tenth of the time.
-    method = literal(methods[0]) if len(methods) == 1 else "s.clustering_method"
-    found = frame(
-        aligned.con,
-        f"SELECT {method} AS clustering_method, s.unit, a.pattern, psth.in_time_order(histogram("
-        f"-({TIME}), psth.negated_edges({bounds})), {shape[1]}) AS count "
-        f"FROM {aligned.spikes(keys)} AS s "
-        f"JOIN {table} AS a ON coalesce(s.trial, 0) = a.spike_trial "
-        f"WHERE {where({k: keys[k] for k in ('clustering_method', 'unit')})} "
-        "GROUP BY ALL",
-    )
-    places = units.with_row_index("place").select("clustering_method", "unit", "place")
-    try:
-        found = found.join(places, on=["clustering_method", "unit"])
-    except pl.exceptions.SchemaError as error:  # units and spikes have keys of other types
-        raise refused(error) from error
-    binned = np.zeros((shape[0], len(units), shape[1]), np.int64)
-    where_ = found["pattern"].to_numpy(), found["place"].to_numpy()
-    counts = found["count"].explode().to_numpy()
-    if len(counts) != len(found) * shape[1]:
-        raise QueryError(
-            "spikes have times that are no numbers", hint="`maplake check` says where."
-        )
-    binned[where_] = counts.reshape(-1, shape[1])
-    return binned

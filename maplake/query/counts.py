@@ -10,15 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from maplake.errors import QueryError
-from maplake.query.aligned import TIME, Aligned, frame, no_units
-from maplake.query.numbers import Floats, bin_index, smooth
-from maplake.query.sqltext import literal
+from maplake.query.aligned import Aligned, frame, no_units
+from maplake.query.binned import binned
+from maplake.query.numbers import Floats, smooth
 from maplake.tables.ephys import UNIT_KEY
 
 if TYPE_CHECKING:
     import polars as pl
-
-_MOST_CELLS = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -215,51 +213,20 @@ def _of_probe(
     edges: Floats,
 ) -> TrialCounts:
     window = {**options, "start": float(edges[0]), "stop": float(edges[-1])}
-    table = f"temp.main.{aligned.trials(keys, condition, window)}"
-    trials = frame(aligned.con, f"SELECT DISTINCT trial FROM {table} ORDER BY trial")
-    trial = trials["trial"].to_numpy().astype(np.int32)
+    trials = frame(
+        aligned.con,
+        "SELECT trial, spike_trial, origin_sample, sampling_rate, "
+        '(dense_rank() OVER (ORDER BY trial) - 1)::INTEGER AS "group" '
+        f"FROM temp.main.{aligned.trials(keys, condition, window)}",
+    )
+    trial = np.unique(trials["trial"].to_numpy()).astype(np.int32)
     units = aligned.chosen_units(keys, all_units=bool(options["all_units"]))
-    shape = (len(units), len(trial), len(edges) - 1)
-    if np.prod(shape, dtype=float) > _MOST_CELLS:
-        raise QueryError(
-            f"{' x '.join(map(str, shape))} counts are too many to hold",
-            hint="Take wider bins, one probe, or fewer trials.",
-        )
-    spikes = _spikes(aligned, keys, table, units, (window["start"], window["stop"]))
     return TrialCounts(
         condition,
         str(options["event"]),
-        _counted(spikes, trial, shape, edges),
+        binned(aligned, keys, units, trials, len(trial), edges),
         edges,
         trial,
-        np.ones(shape[:2], bool),
+        np.ones((len(units), len(trial)), bool),
         units,
     )
-
-
-def _spikes(
-    aligned: Aligned,
-    keys: Mapping[str, Any],
-    table: str,
-    units: pl.DataFrame,
-    window: tuple[float, float],
-) -> pl.DataFrame:
-    """Return the spikes in the window: unit (its row), trial, time (s from the event)."""
-    with aligned.registered(units.with_row_index("place")) as known:
-        return frame(
-            aligned.con,
-            f"SELECT u.place AS unit, a.trial, {TIME} AS time FROM {aligned.spikes(keys)} AS s "
-            f"JOIN {known} AS u USING (clustering_method, unit) "
-            f"JOIN {table} AS a ON coalesce(s.trial, 0) = a.spike_trial "
-            f"WHERE {TIME} BETWEEN {literal(window[0])} AND {literal(window[1])}",
-        )
-
-
-def _counted(
-    spikes: pl.DataFrame, trial: npt.NDArray[np.int32], shape: tuple[int, ...], edges: Floats
-) -> npt.NDArray[np.int32]:
-    bins = bin_index(spikes["time"].to_numpy(), edges)
-    row = np.searchsorted(trial, spikes["trial"].to_numpy())
-    cell = (spikes["unit"].to_numpy() * shape[1] + row) * shape[2] + bins
-    counted = np.bincount(cell[bins >= 0], minlength=int(np.prod(shape)))
-    return counted.astype(np.int32).reshape(shape)
