@@ -119,16 +119,14 @@ def _rows(
     import polars as pl
 
     subject_id, session, insertion, unit = key
-    frames = []
-    for name in conditions:
-        result = lake.psth(
-            subject_id, session, insertion_number=insertion, unit=unit, condition=name, **window
-        )
-        frame = result.to_polars()
-        if "trial_condition_name" not in frame.columns:
-            frame = frame.with_columns(pl.lit(name).alias("trial_condition_name"))
-        frames.append(frame)
-    return pl.concat(frames, how="vertical_relaxed")
+    found = lake.psth(
+        subject_id, session, insertion_number=insertion, unit=unit, condition=conditions, **window
+    )
+    frames = [
+        result.to_polars().with_columns(trial_condition_name=pl.lit(name))
+        for name, result in found.items()
+    ]
+    return pl.concat(frames)
 
 
 def _show(output: Output, rows: Any) -> None:

@@ -30,7 +30,8 @@ def lake(monkeypatch):
     def psth(*args, **kwargs):
         asked.append((args, kwargs))
         query = "SELECT 7 AS unit, t AS time, t * 2::DOUBLE AS rate, 5 AS trial_count FROM t"
-        return SimpleNamespace(to_polars=lambda: connection.sql(query).pl())
+        result = SimpleNamespace(to_polars=lambda: connection.sql(query).pl())
+        return dict.fromkeys(kwargs["condition"], result)
 
     lake = SimpleNamespace(sql=connection.sql, psth=psth, asked=asked)
     monkeypatch.setattr(maplake, "open", lambda root: lake, raising=False)
@@ -102,7 +103,7 @@ def test_psth_of_an_animal_by_either_name(lake, subject):
     assert done.exit_code == 0, done.output
     args, options = lake.asked[0]
     assert args == (432998, 3)
-    assert (options["unit"], options["bin"], options["condition"]) == (7, 0.1, "c1")
+    assert (options["unit"], options["bin"], options["condition"]) == (7, 0.1, ["c1"])
     head, row = done.stdout.splitlines()
     assert "peak (Hz)" in head
     assert row.split() == ["7", "c1", "5", "2", "4", "2"]
