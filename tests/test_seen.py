@@ -67,6 +67,31 @@ def test_a_record_that_makes_no_sense_is_searched_again(lab):
     assert kinds(ingest(lab)) == ["unchanged"]
 
 
+def test_a_few_changes_are_remembered_beside_what_was_known(lab, monkeypatch):
+    memory = lake_root(lab) / ".maplake" / "cache"
+    before = (memory / "found.json").read_bytes()
+    change_in_place(folder(lab) / "spike_times.npy")
+    assert kinds(ingest(lab)) == ["waiting"]
+    assert (memory / "found.json").read_bytes() == before
+    assert (memory / "found_since.json").exists()
+    searched = []
+    monkeypatch.setattr(seen, "_searched", lambda place, search: searched.append(place) or [])
+    assert kinds(ingest(lab)) == ["waiting"]
+    assert not searched
+    monkeypatch.undo()
+
+    # What came since belongs to one edition of the whole; of another it says nothing.
+    (memory / "found.json").unlink()
+    assert kinds(ingest(lab)) == ["waiting"]
+    assert (memory / "found.json").read_bytes() != before
+    os.utime(folder(lab) / "spike_times.npy")
+    monkeypatch.setattr(seen, "_MANY", 0)
+    monkeypatch.setattr(seen, "_PART", 1000)
+    again = (memory / "found.json").read_bytes()
+    assert kinds(ingest(lab)) == ["waiting"]
+    assert (memory / "found.json").read_bytes() != again  # too many to stand beside
+
+
 def change_in_place(file):
     """Write another content of the same length into a file; its folder's time stays."""
     before = file.parent.stat().st_mtime_ns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from datetime import datetime, time
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 KIND = "insertion_location"
 _SHEETS = "insertion_locations"
+Index = Mapping[str, Mapping[tuple[str, str], SourceState]]
 _CONCERNED = (BEHAVIOR, EPHYS, KIND)
 
 
@@ -116,13 +117,23 @@ def of_config(config: Config) -> list[SourceReport]:
 def _digest(layout: Layout, file: Path) -> str:
     """Return a hash over a sheet and all sessions that its rows could belong to."""
     with reading(file, KIND):
-        digest = hashlib.sha256(hash_file(file).encode())
-    for name, states in read_index(layout).items():
-        for state in states.values():
-            # Not what was computed from them: `compute` changes nothing for a sheet.
-            if name != LAKE_NAME and state.status == IN and state.kind in _CONCERNED:
-                digest.update(f"{name} {state.key} {state.fingerprint}".encode())
-    return digest.hexdigest()
+        content = hash_file(file)
+    known = [
+        _print_of(name, state)
+        for name, states in read_index(layout).items()
+        for state in states.values()
+        # Not what was computed from them: `compute` changes nothing for a sheet.
+        if name != LAKE_NAME and state.status == IN and state.kind in _CONCERNED
+    ]
+    return _hash([content, *known])
+
+
+def _print_of(name: str, state: SourceState) -> str:
+    return f"{name} {state.kind} {state.name} {state.fingerprint}"
+
+
+def _hash(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _is_known(config: Config, file: Path) -> bool:
@@ -147,16 +158,17 @@ def _remember(config: Config, file: Path, prints: Mapping[str, str], *, whole: b
             rewrite(layout, LAKE_NAME, states | {new.key: new}, "load-insertion-location")
 
 
-def _prints(layout: Layout, rows: Mapping[int, str]) -> dict[str, str]:
+def _prints(states: Index, subjects: Mapping[str, int], texts: Mapping[str, str]) -> dict[str, str]:
     """Return, by animal, a hash over the text of its rows and its sessions in the lake."""
-    sessions: dict[int, list[str]] = defaultdict(list)
-    for name, states in read_index(layout).items():
-        for state in states.values():
-            if state.subject_id is not None and state.status == IN:
-                sessions[state.subject_id].append(f"{name} {state.key} {state.fingerprint}")
+    numbers = {h2o.lower(): subject for h2o, subject in subjects.items() if h2o.lower() in texts}
+    sessions: dict[int | None, list[str]] = {number: [] for number in numbers.values()}
+    for name, session in states.items():
+        for state in session.values():
+            if state.subject_id in sessions and state.status == IN:
+                sessions[state.subject_id].append(_print_of(name, state))
     return {
-        str(subject): hashlib.sha256("\n".join([text, *sessions[subject]]).encode()).hexdigest()
-        for subject, text in rows.items()
+        animal: _hash([text, *sessions.get(numbers.get(animal), [])])
+        for animal, text in texts.items()
     }
 
 
@@ -174,26 +186,31 @@ def _load(
     prints
         Hashes of the animals whose rows all fit.
     """
-    records = sheet_reader(_SHEETS, file).read(file)
     layout = Layout(config.lake.root)
+    subjects = subjects_by_h2o(layout)
+    states = read_index(layout)
+    prints: dict[str, str] = {}
+    changed: dict[str, str] = {}
+
+    def choose(texts: Mapping[str, str]) -> AbstractSet[str]:
+        prints.update(_prints(states, subjects, texts))
+        changed.update({a: text for a, text in texts.items() if known.get(a) != prints[a]})
+        return changed.keys()
+
+    records = sheet_reader(_SHEETS, file).read(file, choose)
     changes, reports = Changes(), []
     for item in records.skipped:
         text = f"{file.name}, row {item.item}: {item.reason}"
         changes.problems.append(text)
         reports.append(SourceReport(KIND, f"{file.name} row {item.item}", FAILED, text))
-    subjects = subjects_by_h2o(layout)
-    of_animal: dict[int, list[InsertionRow]] = defaultdict(list)
-    for row in records.info["rows"]:
-        of_animal[_animal(row, subjects) or 0].append(row)
-    texts = {subject: "\n".join(map(repr, rows)) for subject, rows in of_animal.items()}
-    prints = _prints(layout, texts)
-    new = {subject for subject in of_animal if known.get(str(subject)) != prints[str(subject)]}
-    sessions = _sessions(layout, new)
+    faulty: set[str] = set(records.info["faulty"])
+    rows: list[InsertionRow] = records.info["rows"]
+    sessions = _sessions(layout, states, {_animal(row, subjects) or 0 for row in rows})
     todo: dict[_Place, InsertionRow] = {}
-    for subject, row in ((s, row) for s, rows in of_animal.items() if s in new for row in rows):
+    for row in rows:
         place, problem = _place(row, sessions, subjects)
         if place is None:
-            prints.pop(str(subject), None)
+            faulty.add(row.water_restriction_number.lower())
             text = f"{file.name}, row {row.row}: {problem}"
             changes.problems.append(text)
             reports.append(SourceReport(KIND, f"{file.name} row {row.row}", WAITING, text))
@@ -202,13 +219,13 @@ def _load(
     by_session: dict[str, dict[_Place, InsertionRow]] = defaultdict(dict)
     for place, row in todo.items():
         by_session[place.name][place] = row
-    for name, rows in sorted(by_session.items()):
-        _load_session(config, name, rows, changes, dry_run)
+    for name, of_session in sorted(by_session.items()):
+        _load_session(config, name, of_session, changes, dry_run)
     if not dry_run:
         _enter_projects(config, file, todo)
-        whole = _prints(layout, texts)  # what was loaded just now is part of it
-        prints = {subject: whole[subject] for subject in prints}
-    return changes, reports, prints
+        # What was loaded just now is part of them.
+        prints |= _prints(read_index(layout), subjects, changed)
+    return changes, reports, {a: print_ for a, print_ in prints.items() if a not in faulty}
 
 
 def _animal(row: InsertionRow, subjects: Mapping[str, int]) -> int | None:
@@ -238,24 +255,28 @@ def _enter_projects(config: Config, file: Path, rows: Mapping[_Place, InsertionR
     enter(config, member.full_name, pa.Table.from_pylist(data, schema=member.arrow_schema), file)
 
 
-def _sessions(layout: Layout, subjects: AbstractSet[int]) -> dict[int, list[_Session]]:
+def _sessions(
+    layout: Layout, states: Index, subjects: AbstractSet[int]
+) -> dict[int, list[_Session]]:
     """Return the sessions of animals that are in the lake, with their probes, by animal."""
     sessions: dict[int, list[_Session]] = defaultdict(list)
-    for states in read_index(layout).values():
-        inside = [s for s in states.values() if s.status == IN]
-        for state in inside:
-            if state.kind != BEHAVIOR or state.subject_id is None or state.session is None:
+    for session in states.values():
+        for state in session.values():
+            if state.subject_id not in subjects or state.kind != BEHAVIOR or state.status != IN:
                 continue
-            if state.subject_id not in subjects:
+            if state.subject_id is None or state.session is None:
                 continue
-            probes = frozenset(s.insertion_number or 0 for s in inside if s.kind == EPHYS)
+            probes = frozenset(
+                s.insertion_number or 0
+                for s in session.values()
+                if s.kind == EPHYS and s.status == IN
+            )
             key = {"subject_id": state.subject_id, "session": state.session}
-            path = layout.root / table_file(get("experiment.session"), key)
-            start = session_datetime(path)
+            start = session_datetime(layout.root / table_file(get("experiment.session"), key))
             if start is not None:
                 named = datetime.fromisoformat(state.start) if state.start else start
-                found_session = _Session(state.session, start, named, probes, state.fingerprint)
-                sessions[state.subject_id].append(found_session)
+                found = _Session(state.session, start, named, probes, state.fingerprint)
+                sessions[state.subject_id].append(found)
     return sessions
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ from maplake.readers.base import Edition
 __all__ = ["File", "Folder", "Seen"]
 
 _FILE = "found.json"
+#: What came since; only when it is a larger part of the whole is that written anew.
+_SINCE = "found_since.json"
+_MANY, _PART = 64, 8
 
 #: Size and time of change (ns) by path below a folder.
 Listing = dict[str, tuple[int, int]]
@@ -95,8 +99,11 @@ class Seen:
         self._layout = layout
         self._readers = _readers_print()
         known = cache.load(layout, _FILE, self._readers) or {}
-        self._known: dict[str, dict[str, Any]] = known.get("folders", {})
-        self._known_files: dict[str, list[Any]] = known.get("files", {})
+        self._id: str = known.get("id", "")
+        since = cache.load(layout, _SINCE, self._readers + self._id) or {}
+        self._since = {name: set(since.get(name, ())) for name in ("folders", "files")}
+        self._known: dict[str, dict[str, Any]] = known.get("folders", {}) | since.get("folders", {})
+        self._known_files: dict[str, list[Any]] = known.get("files", {}) | since.get("files", {})
         self._editions: list[Any] = known.get("editions", [])
         self._is_new = False
         self._looked_at: set[str] = set()
@@ -107,7 +114,7 @@ class Seen:
     def editions(self) -> Mapping[str, Edition]:
         """Which versions of the readers there are, by their names."""
         if not self._editions:
-            self._is_new = True
+            self._is_new, self._id = True, ""
             found = (reader.edition for reader in readers.all_readers())
             self._editions = [[e.name, e.version, list(e.changes.items())] for e in found]
         return {name: Edition(name, version, dict(why)) for name, version, why in self._editions}
@@ -163,6 +170,7 @@ class Seen:
         known = self._known_files.get(key, [])
         if known[:2] != [file.size, file.mtime_ns]:
             known = self._known_files[key] = [file.size, file.mtime_ns, tell()]
+            self._since["files"].add(key)
             self._is_new = True
         return known[2]
 
@@ -170,12 +178,19 @@ class Seen:
         """Remember what was found, if anything is new; failing to is no fault."""
         if not self._is_new:
             return
-        content = {
-            "editions": self._editions,
-            "folders": {p: k for p, k in self._known.items() if self._is_there(p)},
-            "files": {p: k for p, k in self._known_files.items() if self._is_there(p)},
-        }
-        cache.save(self._layout, _FILE, self._readers, content)
+        memory: dict[str, dict[str, Any]] = {"folders": self._known, "files": self._known_files}
+        count = sum(map(len, self._since.values()))
+        if self._id and count <= max(_MANY, sum(map(len, memory.values())) // _PART):
+            since = {n: {key: memory[n][key] for key in keys} for n, keys in self._since.items()}
+            cache.save(self._layout, _SINCE, self._readers + self._id, since)
+        else:
+            there = {
+                n: {p: k for p, k in m.items() if self._is_there(p)} for n, m in memory.items()
+            }
+            self._id, self._since = uuid.uuid4().hex, {"folders": set(), "files": set()}
+            whole = {"id": self._id, "editions": self._editions, **there}
+            cache.save(self._layout, _FILE, self._readers, whole)
+        self._is_new = False
 
     def _is_there(self, path: str) -> bool:
         return path in self._looked_at or os.path.exists(path)  # noqa: PTH110
@@ -214,6 +229,7 @@ class Seen:
         records = [_record(place, source, inside) for source in sources]
         if None not in records:
             self._known[key] = {**known, kind: records}
+            self._since["folders"].add(key)
             self._is_new = True
         return sources
 

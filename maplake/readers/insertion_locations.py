@@ -9,6 +9,8 @@ number_of_landmarks, insertion_comment, good_period (``0-200;230-290;400-end``, 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from itertools import pairwise
@@ -18,6 +20,7 @@ from typing import Any
 from maplake.readers.base import Reader, Records, Skipped
 from maplake.readers.cells import (
     Field,
+    Row,
     convert,
     one_of,
     to_date,
@@ -34,6 +37,7 @@ __all__ = ["READER", "InsertionRow", "parse_good_periods", "read"]
 
 #: Start and end (s from the first trial); None = the recording's end.
 Period = tuple[float, float | None]
+Choose = Callable[[Mapping[str, str]], Collection[str]]
 _PERIOD = re.compile(r"(\d+(?:\.\d+)?)\s*[-\u2013]\s*(\d+(?:\.\d+)?|end)", re.ASCII)
 _REFERENCES = tuple(str(row[0]) for row in TABLES["lab.skull_reference"].rows)
 _HEMISPHERES = tuple(str(row[0]) for row in TABLES["lab.hemisphere"].rows)
@@ -98,8 +102,9 @@ def _period(text: str) -> tuple[float, float]:
     return start, end
 
 
+_H2O = "water_restriction_number"
 _REQUIRED = (
-    Field("water_restriction_number", to_text, required=True),
+    Field(_H2O, to_text, required=True),
     Field("session_date", to_date, required=True),
     Field("insertion_number", whole(at_least=1), required=True),
     Field("skull_reference", one_of(*_REFERENCES), required=True),
@@ -124,23 +129,39 @@ _OPTIONAL = (
 )
 
 
-def read(path: Path, _context: object = None) -> Records:
+def read(path: Path, choose: Choose | None = None) -> Records:
     """Read the insertions of a spreadsheet.
+
+    Parameters
+    ----------
+    path
+        The sheet.
+    choose
+        Of the text of each animal's rows, by its water restriction number in lower case, says which
+        animals' rows are to be read; None = all.
 
     Returns
     -------
     Records
         ``info["rows"]`` is a list of :class:`InsertionRow`, in the order of the sheet; rows that
-        cannot be used, and those that repeat an earlier one's insertion, are in ``skipped``.
+        cannot be used, and those that repeat an earlier one's insertion, are in ``skipped``, their
+        animals, named as above, in ``info["faulty"]``.
 
     Raises
     ------
     SourceError
         If the file cannot be read or lacks columns.
     """
-    records = Records(info={"rows": []})
-    seen: dict[tuple[Any, ...], int] = {}
+    of_animal: dict[str, list[Row]] = defaultdict(list)
     for row in load_rows(path, (field.name for field in _REQUIRED)):
+        of_animal[_animal(row)].append(row)
+    wanted: Collection[str] = of_animal
+    if choose is not None:
+        wanted = choose({animal: _text(rows) for animal, rows in of_animal.items()})
+    rows = [row for animal in wanted for row in of_animal[animal]]
+    records = Records(info={"rows": [], "faulty": set()})
+    seen: dict[tuple[Any, ...], int] = {}
+    for row in sorted(rows, key=lambda row: row.number):
         values, mistakes = convert(row, (*_REQUIRED, *_OPTIONAL))
         reason = "; ".join(
             f"column {m.column}: found {m.found}, expected {m.expected}" for m in mistakes
@@ -149,15 +170,26 @@ def read(path: Path, _context: object = None) -> Records:
             reason = _repeats(seen, values, row.number)
         if reason:
             records.skipped.append(Skipped("row", str(row.number), reason))
+            records.info["faulty"].add(_animal(row))
         else:
             periods = values.pop("good_period") or ()
             records.info["rows"].append(InsertionRow(row.number, **values, good_periods=periods))
     return records
 
 
+def _animal(row: Row) -> str:
+    return (row.cells[_H2O] or "").lower()
+
+
+def _text(rows: Sequence[Row]) -> str:
+    """Return headers and cells of rows, whatever else is in the sheet."""
+    lines = [rows[0].cells.keys(), *(map(str, row.cells.values()) for row in rows)]
+    return "\n".join("\0".join(line) for line in lines)
+
+
 def _repeats(seen: dict[tuple[Any, ...], int], values: dict[str, Any], number: int) -> str:
     names = ("session_date", "behaviour_time", "insertion_number")
-    key = (values["water_restriction_number"].lower(), *(values[name] for name in names))
+    key = (values[_H2O].lower(), *(values[name] for name in names))
     first = seen.setdefault(key, number)
     return "" if first == number else f"repeats the insertion of row {first}"
 
