@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
 from maplake.errors import NotFoundError
@@ -33,6 +32,8 @@ def table_of(root: Path | None, name: str) -> Table:
     tables = tables_of(root)
     if name in tables:
         return tables[name]
+    from difflib import get_close_matches
+
     near = get_close_matches(name, [*tables, *(t.name for t in tables.values())], n=3)
     hint = f"Did you mean {' or '.join(near)}?" if near else "`maplake tables` lists all."
     raise NotFoundError(f"there is no table {name!r}", hint=hint)

@@ -17,7 +17,6 @@ from typing import TypeVar
 
 from maplake.errors import LakeLockedError, QueryError
 from maplake.layout import Layout
-from maplake.lockfile import HeldError, Lock
 
 __all__ = ["Steady"]
 
@@ -112,6 +111,8 @@ class Steady:
     @contextmanager
     def _kept_still(self) -> Iterator[None]:
         """Keep writers waiting, for a read that never fits between two commits."""
+        from maplake.lockfile import HeldError, Lock  # rarely: opening a lake waits for imports
+
         try:
             lock = Lock(self._layout.lock, PATIENCE_S, is_reading=True)
             lock.acquire()
