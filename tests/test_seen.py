@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -167,6 +168,36 @@ def test_a_change_in_somebody_elses_reader_is_noticed_without_running_it(tmp_pat
     assert seen._readers_print() == before
     (package / "reader.py").write_text("VERSION = 2\n", "utf-8")
     assert seen._readers_print() != before
+
+
+def test_a_change_in_a_reader_of_one_file_is_noticed(tmp_path, monkeypatch):
+    module = tmp_path / "their_only_file.py"
+    module.write_text("raise RuntimeError\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("theirs", "their_only_file:READER", "maplake.readers")
+    monkeypatch.setattr(seen, "entry_points", lambda **_: [point])
+    before = seen._readers_print()
+    assert seen._readers_print() == before
+    module.write_text("VERSION = 2\n", "utf-8")
+    assert seen._readers_print() != before
+
+
+def test_a_file_beside_a_behavior_file_is_seen_when_it_comes(lab, monkeypatch):
+    """A reader of somebody else may open more than the file that it is found by."""
+
+    def files(path):
+        return [path, *(p for p in [path.with_suffix(".txt")] if p.is_file())]
+
+    theirs = tuple(
+        replace(r, files=files) if r.kind == "behavior" else r for r in readers.all_readers()
+    )
+    monkeypatch.setattr(readers, "all_readers", lambda: theirs)
+    monkeypatch.setattr(seen, "_readers_print", lambda: "theirs")
+    for _ in range(2):
+        assert kinds(ingest(lab), "behavior") == ["unchanged"]
+    file = next((lab.directory / "behavior").rglob("*.mat"))
+    file.with_suffix(".txt").write_text("more", "utf-8")
+    assert kinds(ingest(lab), "behavior") == ["in"]
 
 
 def test_status_knows_of_corrected_readers_from_memory(lab, monkeypatch):

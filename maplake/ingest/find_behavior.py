@@ -10,11 +10,12 @@ from pathlib import Path
 
 from maplake import readers
 from maplake.config import BehaviorRig, Config
-from maplake.errors import MaplakeError, SourceError
+from maplake.errors import SourceError
 from maplake.ingest.seen import File, Seen
 from maplake.ingest.sources import BEHAVIOR, Found, Part, Source, reading
 from maplake.ingest.state import print_of, stat_files
 from maplake.readers import Reader, listing
+from maplake.readers.base import Identity
 
 #: What a file tells: the reader's name, h2o, start (ISO), and whether the file is all that is read.
 Told = tuple[str, str, str, bool]
@@ -88,15 +89,13 @@ def _tell(path: Path) -> Told | None:
     for reader in reversed(_readers(joins=False)):
         identity = reader.identify(path) if reader.identify and reader.find(path) else None
         if identity is not None:
-            return (reader.name, identity.h2o, identity.start.isoformat(), _is_alone(reader, path))
+            return _told(reader, identity)
     return None
 
 
-def _is_alone(reader: Reader, path: Path) -> bool:
-    try:
-        return Part(BEHAVIOR, reader.name, path).files() == [path]
-    except MaplakeError:
-        return False
+def _told(reader: Reader, identity: Identity) -> Told:
+    start = identity.start.isoformat()
+    return (reader.name, identity.h2o, start, reader.opens_itself_only)
 
 
 def _source(path: Path, rig: str, told: Told, file: File | None) -> Source:
@@ -156,6 +155,5 @@ def _tell_joined(path: Path) -> list[Told]:
             stat_files([path])  # a pipe would wait for a writer for ever
             identity = reader.identify(path)
         if identity is not None:
-            alone = _is_alone(reader, path)
-            told.append((reader.name, identity.h2o, identity.start.isoformat(), alone))
+            told.append(_told(reader, identity))
     return told

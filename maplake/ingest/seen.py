@@ -24,7 +24,7 @@ from maplake import readers
 from maplake.errors import MaplakeError
 from maplake.ingest import cache
 from maplake.ingest.sources import Found, Part, Source, folders
-from maplake.ingest.state import print_of
+from maplake.ingest.state import print_of, stat_files
 from maplake.layout import Layout
 from maplake.readers import listing
 from maplake.readers.base import Edition
@@ -322,17 +322,26 @@ def _readers_print() -> str:
         f"{point.name} {point.value} {point.dist.version if point.dist else ''}" for point in points
     ]
     ours = (Path(readers.__file__).parent, Path(__file__).parent)
-    for place in (*ours, *map(_place_of, points)):
-        listed = listing.entries(place, lambda _: None) if place else ()
-        code = (File.listed(entry) for entry in listed if entry.name.endswith(".py"))
-        found += [f"{file.path} {file.size} {file.mtime_ns}" for file in code if file is not None]
+    for place in (*ours, *(place for point in points for place in _places_of(point))):
+        if place.is_dir():
+            listed = listing.entries(place, lambda _: None)
+            code = [File.listed(entry) for entry in listed if entry.name.endswith(".py")]
+            found += [f"{file.path} {file.size} {file.mtime_ns}" for file in code if file]
+        else:
+            with suppress(OSError):
+                found.append(f"{stat_files([place])}")
     return hashlib.sha256("\n".join(found).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _place_of(point: EntryPoint) -> Path | None:
-    """Return the folder of the package that somebody else's reader is in; nothing of it is run."""
+def _places_of(point: EntryPoint) -> list[Path]:
+    """Return where the code of somebody else's reader is: folders of a package, or a file.
+
+    Nothing of it is run.
+    """
     with suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(point.module.partition(".")[0])
-        for folder in spec.submodule_search_locations or () if spec else ():
-            return Path(folder)
-    return None
+        if spec is not None and spec.submodule_search_locations:
+            return [Path(folder) for folder in spec.submodule_search_locations]
+        if spec is not None and spec.origin is not None:
+            return [Path(spec.origin)]
+    return []

@@ -214,6 +214,10 @@ class Edition:
     changes: Mapping[int, str]
 
 
+def _itself(path: Path) -> Sequence[Path]:
+    return [path]
+
+
 @dataclass(frozen=True)
 class Reader:
     """A format: how to find it, how to read it.
@@ -250,11 +254,16 @@ class Reader:
     read: Callable[..., Records]
     version: int = 1
     changes: Mapping[int, str] = field(default_factory=dict)
-    files: Callable[[Path], Sequence[Path]] = lambda path: [path]
+    files: Callable[[Path], Sequence[Path]] = _itself
     identify: Callable[[Path], Identity] | None = None
     priority: int = 0
     recognise: Callable[[Path], bool] | None = None
     joins: bool = False
+
+    @property
+    def opens_itself_only(self) -> bool:
+        """Whether a path is sure to be the one file that is opened for it, now and later."""
+        return self.files is _itself
 
     @property
     def edition(self) -> Edition:
