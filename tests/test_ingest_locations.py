@@ -1,10 +1,18 @@
 """The sheet of insertions, again and again: what changed is read, and what is wrong is said."""
 
-import pytest
-from labs import ingest, lake_root, sql
+import re
+from dataclasses import replace
 
-from maplake import simulate
+import pyarrow.compute as pc
+import pytest
+from labs import ingest, lake_root, rows, sql, statuses
+
+from maplake import readers, simulate
+from maplake.config import load
+from maplake.ingest import locations, outdated, seen
+from maplake.ingest.rebuild import rebuild_outdated
 from maplake.readers import insertion_locations
+from maplake.readers.base import Records
 
 KIND = "insertion_location"
 
@@ -77,3 +85,63 @@ def test_a_row_that_fits_no_session_waits_and_keeps_nobody_from_being_known(lab,
         (reason,) = reasons(ingest(lab))
         assert "no session" in reason
     assert set(read) == {"MK001"}
+
+
+def test_the_word_none_is_no_blank_cell(lab):
+    change(lab, 1, '"left ALM, as planned"', "")
+    ingest(lab)
+    change(lab, 1, "yes,,", "yes,None,")
+    ingest(lab)
+    found = sql(lake_root(lab), "FROM ephys.insertion_note")["insertion_note"].to_list()
+    assert "None" in found
+
+
+def test_good_trials_follow_a_corrected_behavior_reader(lab, monkeypatch):
+    def good():
+        return rows(lake_root(lab), "SELECT subject_id, count(*) FROM ephys.good_trial GROUP BY 1")
+
+    change(lab, 1, "0-", "1-")  # the first trial begins at 0
+    ingest(lab)
+    before = dict(good())
+
+    def read(path, context):
+        """Find that all trials began 2 s later."""
+        records = old.read(path, context)
+        trials = records.tables["experiment.session_trial"]
+        for name in ("start_time", "stop_time"):
+            late = pc.add(trials[name], 2.0)
+            trials = trials.set_column(trials.column_names.index(name), name, late)
+        records.tables["experiment.session_trial"] = trials
+        return records
+
+    (old,) = (r for r in readers.all_readers() if r.name == "delay_response")
+    new = replace(old, read=read, version=old.version + 1, changes={old.version + 1: "late"})
+    corrected = tuple(new if r is old else r for r in readers.all_readers())
+    for module in (readers, outdated):
+        monkeypatch.setattr(module, "all_readers", lambda: corrected)
+    monkeypatch.setattr(seen, "_readers_print", lambda: "another")
+    rebuild_outdated(load(lab.config))
+    assert not reasons(ingest(lab))
+    assert dict(good()) == before | {400001: before[400001] + 1}
+
+
+def test_a_sheet_of_another_package_needs_no_more_than_rows(lab, monkeypatch):
+    ours = insertion_locations.READER
+
+    def plain(path, _context):
+        return Records(info={"rows": ours.read(path).info["rows"]})
+
+    def faulty(path):
+        raise AssertionError(path)
+
+    for depth, read, status in (
+        ("-2800.0", plain, "in"),
+        ("-2700.0", faulty, "failed"),
+        ("-2800.0", plain, "unchanged"),
+    ):
+        theirs = replace(ours, name="theirs", read=read)
+        monkeypatch.setattr(locations, "sheet_reader", lambda *_, found=theirs: found)
+        text = lab.insertions_file.read_text("utf-8")
+        lab.insertions_file.write_text(re.sub(r"-2[789]00\.0", depth, text, count=1), "utf-8")
+        assert statuses(ingest(lab))[KIND, "insertions.csv"] == status
+    assert depths(lab) == [-2900.0, -2900.0, -2900.0, -2800.0]

@@ -129,7 +129,13 @@ def _digest(layout: Layout, file: Path) -> str:
 
 
 def _print_of(name: str, state: SourceState) -> str:
-    return f"{name} {state.kind} {state.name} {state.fingerprint}"
+    return f"{name} {state.kind} {state.name} {_edition(state)}"
+
+
+def _edition(state: SourceState) -> str:
+    """Return what tells a source's rows from those of other files, or of a corrected reader."""
+    since = f" {state.reader_version}" if state.reader_version > 1 else ""
+    return f"{state.fingerprint}{since}"
 
 
 def _hash(lines: Iterable[str]) -> str:
@@ -197,13 +203,15 @@ def _load(
         changed.update({a: text for a, text in texts.items() if known.get(a) != prints[a]})
         return changed.keys()
 
-    records = sheet_reader(_SHEETS, file).read(file, choose)
+    reader = sheet_reader(_SHEETS, file)
+    with reading(file, reader.name):
+        records = reader.read(file, choose)
     changes, reports = Changes(), []
     for item in records.skipped:
         text = f"{file.name}, row {item.item}: {item.reason}"
         changes.problems.append(text)
         reports.append(SourceReport(KIND, f"{file.name} row {item.item}", FAILED, text))
-    faulty: set[str] = set(records.info["faulty"])
+    faulty: set[str] = set(records.info.get("faulty", ()))  # other readers know of no animals
     rows: list[InsertionRow] = records.info["rows"]
     sessions = _sessions(layout, states, {_animal(row, subjects) or 0 for row in rows})
     todo: dict[_Place, InsertionRow] = {}
@@ -275,7 +283,7 @@ def _sessions(
             start = session_datetime(layout.root / table_file(get("experiment.session"), key))
             if start is not None:
                 named = datetime.fromisoformat(state.start) if state.start else start
-                found = _Session(state.session, start, named, probes, state.fingerprint)
+                found = _Session(state.session, start, named, probes, _edition(state))
                 sessions[state.subject_id].append(found)
     return sessions
 

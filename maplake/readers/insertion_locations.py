@@ -8,6 +8,7 @@ number_of_landmarks, insertion_comment, good_period (``0-200;230-290;400-end``, 
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -183,8 +184,8 @@ def _animal(row: Row) -> str:
 
 def _text(rows: Sequence[Row]) -> str:
     """Return headers and cells of rows, whatever else is in the sheet."""
-    lines = [rows[0].cells.keys(), *(map(str, row.cells.values()) for row in rows)]
-    return "\n".join("\0".join(line) for line in lines)
+    lines = [list(rows[0].cells), *(list(row.cells.values()) for row in rows)]
+    return json.dumps(lines)  # tells a blank cell from the word None
 
 
 def _repeats(seen: dict[tuple[Any, ...], int], values: dict[str, Any], number: int) -> str:
