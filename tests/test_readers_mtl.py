@@ -134,6 +134,18 @@ def change(name, value):
     return apply
 
 
+def test_blocks_count_from_one_where_a_session_begins_within_a_block(tmp_path):
+    truth = simulate_mtl(tmp_path, "BM12", START, trials=10)
+    expected = table(mtl.read(truth.path), "mtl_block_trial")["block"]
+
+    def begin_within(order):
+        order[0, 0] = 3
+        return order
+
+    change("TrialBlockOrder", begin_within)(truth.path)
+    assert table(mtl.read(truth.path), "mtl_block_trial")["block"] == expected
+
+
 def test_a_port_is_where_its_trial_had_it(tmp_path):
     truth = simulate_mtl(tmp_path, "BM12", START, trials=10)
 

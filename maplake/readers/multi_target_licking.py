@@ -151,6 +151,8 @@ def _take_apart(data: dict[str, Any]) -> _Session:
             expected="one length",
         )
     kept = np.flatnonzero(np.nan_to_num(starts) != 0)
+    begins = order == 1
+    begins[:1] = True  # a session may begin within a block
     if not np.isfinite(order[kept]).all():
         raise CorruptFileError("is not finite", place="TrialBlockOrder")
     changed: dict[str, Any] = {
@@ -167,7 +169,7 @@ def _take_apart(data: dict[str, Any]) -> _Session:
         bpod.session(data | changed),
         kept + 1,
         np.setdiff1d(np.arange(1, len(starts) + 1), kept + 1).tolist(),
-        np.cumsum(order == 1)[kept],
+        np.cumsum(begins)[kept],
         {name: [items[i] for i in kept] for name, items in targets.items()},
         _number(gui, "Y_center", "SettingsFile"),
     )
