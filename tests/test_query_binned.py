@@ -2,6 +2,8 @@
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,18 +20,19 @@ TRIALS = [0, 1, 2, 3, 7, 8_000_000, -1, 2**31 - 1, -(2**31)]
 
 
 class Probe:
-    """Gives the spikes of a probe as a lake does."""
+    """Says of a probe what the queries know of it."""
 
-    def __init__(self, spikes, size):
-        self.spikes, self.size = spikes, size
+    def __init__(self, spikes, path, rows=1000, methods=("a", "b")):
+        self._path, self._methods = path, list(methods)
+        labels = pa.array(spikes["clustering_method"].to_list(), pa.string()).dictionary_encode()
+        table = spikes.drop("clustering_method").to_arrow()
+        pq.write_table(table.append_column("clustering_method", labels), path, row_group_size=rows)
 
     def methods(self, keys):
-        return ["a", "b"]
+        return self._methods
 
-    def spike_batches(self, keys, wanted, size):
-        chosen = {k: v for k, v in wanted.items() if v is not None}
-        found = self.spikes.filter(**chosen).select("unit", "trial", "spike_sample")
-        yield from found.iter_slices(self.size)
+    def spike_file(self, keys):
+        return self._path
 
 
 def frame(rows):
@@ -72,6 +75,11 @@ trial_rows = st.lists(
 )
 
 
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("spikes") / "part.parquet"
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     spike_rows,
@@ -82,32 +90,62 @@ trial_rows = st.lists(
     st.sampled_from([1, 7, 1000]),
     st.sampled_from([4, 1 << 16]),
 )
-def test_counts_are_those_of_a_loop(spikes, trials, is_whole, window, rate, size, chunk):
+def test_counts_are_those_of_a_loop(path, spikes, trials, is_whole, window, rate, rows, chunk):
     edges = np.arange(*window)
     spikes = frame(sorted(spikes, key=lambda row: row[:2]))
     trials = aligned([(t, g, float(int(o)) if is_whole else o) for t, g, o in trials], rate)
     units = pl.DataFrame(UNITS, ["clustering_method", "unit"], orient="row")
     with pytest.MonkeyPatch.context() as small:
         small.setattr(module, "_CHUNK", chunk)
-        found = binned(Probe(spikes, size), KEYS, units, trials, 3, edges)
+        found = binned(Probe(spikes, path, rows), KEYS, units, trials, 3, edges)
     np.testing.assert_array_equal(found, expected(spikes, UNITS, trials, 3, edges))
+
+
+def one(path, rows=(("a", 3, 1, 5),), trial=(1, 0, 0.0), rate=100.0):
+    """Count the spikes of one unit in one trial."""
+    units = pl.DataFrame(UNITS[:1], ["clustering_method", "unit"], orient="row")
+    probe = Probe(frame(list(rows)), path, methods=["a"])
+    return binned(probe, KEYS, units, aligned([trial], rate), 1, np.arange(0, 1, 0.1)).ravel()
+
+
+def test_a_probe_without_spikes_has_none(path):
+    assert one(path).tolist() == [1, *8 * [0]]
+    assert not one(path, rows=()).any()
+    units = pl.DataFrame(UNITS[:1], ["clustering_method", "unit"], orient="row")
+    probe = Probe(frame([]), path)
+    path.unlink()
+    trials = aligned([(1, 0, 0.0)], 100.0)
+    assert not binned(probe, KEYS, units, trials, 1, np.arange(0, 1, 0.1)).any()
 
 
 @pytest.mark.parametrize(
     "rows", [[("a", 3, 1, None)], [("a", None, 1, 5)]], ids=["without a time", "without a unit"]
 )
-def test_a_spike_that_lacks_something_is_an_error(rows):
-    units = pl.DataFrame(UNITS[:1], ["clustering_method", "unit"], orient="row")
-    trials = aligned([(1, 0, 0.0)], 100.0)
+def test_a_spike_that_lacks_something_is_an_error(path, rows):
     with pytest.raises(QueryError, match="lack"):
-        binned(Probe(frame(rows), 10), KEYS, units, trials, 1, np.arange(0, 1, 0.1))
+        one(path, rows)
 
 
 @pytest.mark.parametrize(
     ("origin", "rate"), [(np.nan, 100.0), (np.inf, 100.0), (0.0, 0.0), (0.0, np.nan), (0.0, None)]
 )
-def test_a_time_that_is_no_number_is_an_error(origin, rate):
-    units = pl.DataFrame(UNITS[:1], ["clustering_method", "unit"], orient="row")
-    trials = aligned([(1, 0, origin)], rate)
+def test_a_time_that_is_no_number_is_an_error(path, origin, rate):
     with pytest.raises(QueryError, match="no numbers"):
-        binned(Probe(frame([("a", 3, 1, 5)]), 10), KEYS, units, trials, 1, np.arange(0, 1, 0.1))
+        one(path, trial=(1, 0, origin), rate=rate)
+
+
+def test_only_the_row_groups_of_the_units_are_read(path, monkeypatch):
+    rows = [("a", unit, 1, 5) for unit in range(100) for _ in range(10)]
+    read = []
+    plain = pq.ParquetFile.read_row_groups
+
+    def noted(self, groups, *args, **options):
+        read.extend(groups)
+        return plain(self, groups, *args, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", noted)
+    units = pl.DataFrame([("a", 42)], ["clustering_method", "unit"], orient="row")
+    probe = Probe(frame(rows), path, rows=25, methods=["a"])
+    found = binned(probe, KEYS, units, aligned([(1, 0, 0.0)], 100.0), 1, np.arange(0, 1, 0.1))
+    assert found.sum() == 10
+    assert read == [16, 17]  # rows 420 to 429

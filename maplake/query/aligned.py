@@ -11,9 +11,8 @@ from maplake.errors import NotFoundError, QueryError
 from maplake.layout import table_file
 from maplake.query.absent import absent
 from maplake.query.connection import Connection, Stamp, file_stamp
-from maplake.query.frames import check_types
 from maplake.query.partition import TABLES, PartitionViews
-from maplake.query.refusal import refused, said
+from maplake.query.refusal import failures, said
 from maplake.query.sqltext import glob_escape, identifier, literal
 from maplake.query.views import trials_with_conditions
 from maplake.tables import get
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 _INSERTION = UNIT_KEY[:3]
-_SPIKE = ("unit", "trial", "spike_sample")
 _CACHED = 32
 
 #: Which of an event's times in a trial; "after go" is the first from the go cue on.
@@ -45,11 +43,9 @@ def where(keys: Mapping[str, Any]) -> str:
 
 def frame(con: Connection, query: str) -> pl.DataFrame:
     """Run a query; an error while it runs is a :class:`QueryError`, too."""
-    import duckdb
-
     try:
         return cast("pl.DataFrame", con.sql(query).pl())
-    except duckdb.Error as error:
+    except failures() as error:
         raise QueryError(said(error)) from error
 
 
@@ -190,42 +186,13 @@ class Aligned:
         columns = [pl.lit(int(keys[k]), pl.Int32).alias(k) for k in _INSERTION]
         return found.select(*columns, pl.all()).select(UNIT_KEY)
 
-    def spike_batches(
-        self, keys: Mapping[str, Any], wanted: Mapping[str, Any], size: int
-    ) -> Iterator[pl.DataFrame]:
-        """Yield unit, trial (0 = none) and spike_sample of the probe's spikes, many at a time.
-
-        Parameters
-        ----------
-        wanted
-            Values of columns that the spikes must have; None = any.
-        size
-            About how many spikes at a time.
-        """
-        import polars as pl
-
-        path = self._spike_file(keys)
-        if not path.exists():
-            return
-        chosen = {name: value for name, value in wanted.items() if value is not None}
-        try:
-            found = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-            check_types(found, get("ephys.spike"), {*chosen, *_SPIKE}, path)
-            yield from (
-                found.filter(*(pl.col(name) == value for name, value in chosen.items()))
-                .select(_SPIKE)
-                .with_columns(pl.col("trial").fill_null(0))
-                .collect_batches(chunk_size=size, maintain_order=True)
-            )
-        except pl.exceptions.PolarsError as error:
-            raise refused(error) from error
-
-    def _spike_file(self, keys: Mapping[str, Any]) -> Path:
+    def spike_file(self, keys: Mapping[str, Any]) -> Path:
+        """Return the file of the probe's spikes; there may be none."""
         return self.root / table_file(get("ephys.spike"), _part(keys))
 
     def spikes(self, keys: Mapping[str, Any]) -> str:
         """Return the SQL function that reads the probe's spikes; without any, an empty query."""
-        path = self._spike_file(keys)
+        path = self.spike_file(keys)
         if not path.exists():
             return (
                 "(SELECT NULL::VARCHAR AS clustering_method, NULL::INTEGER AS unit, "
@@ -295,8 +262,6 @@ class Aligned:
         query: Callable[[], str],
     ) -> str:
         """Return the name of the temporary table with a query's result, made anew if outdated."""
-        import duckdb
-
         name = (what, *_part(keys).values(), *extra, *self._stamps(keys))
         if name not in self._kept:
             self._made += 1
@@ -304,7 +269,7 @@ class Aligned:
             try:
                 with self._views.of(_part(keys)) as con:
                     con.execute(f"CREATE TEMP TABLE {table} AS {made}")
-            except duckdb.Error as error:
+            except failures() as error:
                 raise QueryError(said(error)) from error
             self._kept[name] = table
             self._forget()

@@ -17,6 +17,8 @@ import numpy.typing as npt
 from maplake.errors import QueryError
 from maplake.query.aligned import Aligned
 from maplake.query.numbers import Floats, bin_index
+from maplake.query.refusal import refused
+from maplake.query.spike_file import Batch, batches
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,10 +76,10 @@ def binned(
     counts = np.zeros(math.prod(shape), np.int32)
     if not counts.size or not len(trials):
         return counts.reshape(shape)
-    trials = trials.sort("spike_trial")
+    units, trials = _typed(units), _typed(trials).sort("spike_trial")
     rows = _Rows(trials["spike_trial"].to_numpy())
     bins = _Bins(trials, edges)
-    group = np.append(trials["group"].to_numpy().astype(np.int64) * shape[2], _NOWHERE)
+    group = np.append(trials["group"].to_numpy() * shape[2], _NOWHERE)
     for part, spikes in _spikes(aligned, keys, units):
         cells = _Lookup(part["unit"].to_numpy(), part["place"].to_numpy() * math.prod(shape[1:]))
         for unit, trial, sample in spikes:
@@ -94,27 +96,31 @@ def binned(
     return counts.reshape(shape)
 
 
-def _spikes(
-    aligned: Aligned, keys: Mapping[str, Any], units: pl.DataFrame
-) -> Iterator[tuple[pl.DataFrame, Iterator[tuple[Numbers, Numbers, Integers]]]]:
-    """Yield the units of each clustering, with their places, and chunks of its spikes."""
+def _typed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return units or trials with the types that are counted with; files may be damaged."""
     import polars as pl
 
+    whole = {"unit": pl.Int32, "spike_trial": pl.Int32, "group": pl.Int64}
+    types = whole | {"origin_sample": pl.Float64, "sampling_rate": pl.Float64}
+    try:
+        return rows.cast({name: kind for name, kind in types.items() if name in rows.columns})
+    except pl.exceptions.PolarsError as error:
+        raise refused(error) from error
+
+
+def _spikes(
+    aligned: Aligned, keys: Mapping[str, Any], units: pl.DataFrame
+) -> Iterator[tuple[pl.DataFrame, Iterator[Batch]]]:
+    """Yield the units of each clustering, with their places, and its spikes."""
+    import polars as pl
+
+    path = aligned.spike_file(keys)
     named = keys["clustering_method"] is not None or len(aligned.methods(keys)) > 1
     units = units.with_columns(place=pl.int_range(pl.len(), dtype=pl.Int64))
     for (method,), part in units.group_by("clustering_method"):
-        # To read a column less, where all have the same method, is a tenth of the time.
-        wanted = {"unit": keys["unit"], "clustering_method": str(method) if named else None}
-        yield part, _arrays(aligned.spike_batches(keys, wanted, _CHUNK))
-
-
-def _arrays(batches: Iterator[pl.DataFrame]) -> Iterator[tuple[Numbers, Numbers, Integers]]:
-    """Yield unit, trial (0 = none) and sample of chunks of spikes."""
-    for batch in batches:
-        if any(column.null_count() for column in batch):
-            raise QueryError("spikes lack their unit or time", hint=_HINT)
-        unit, trial, sample = (column.to_numpy() for column in batch)
-        yield unit, trial, sample
+        numbers = part["unit"].to_numpy()
+        reach = int(numbers.min()), int(numbers.max())
+        yield part, batches(path, reach, str(method) if named else None, _CHUNK)
 
 
 class _Lookup:

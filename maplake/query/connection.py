@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from maplake.errors import LakeError, QueryError
 from maplake.layout import Layout
 from maplake.query import catalog
-from maplake.query.refusal import refused, said
+from maplake.query.refusal import failures, refused, said
 from maplake.query.sqltext import literal
 from maplake.query.steady import Steady
 from maplake.query.steady_result import Result
@@ -156,27 +156,25 @@ class Connection:
         QueryError
             With DuckDB's message.
         """
-        import duckdb
+        values = _plain(params)
 
         def make() -> Any:
-            return self.get().sql(query, params=params)
+            return self.get().sql(query, params=values)
 
         try:
             if not _is_question(self.get(), query):
                 return cast("duckdb.DuckDBPyRelation", make())
             result: Any = Result(self.steady, make, lambda: self.stamp)
             self._first(result.start)
-        except duckdb.Error as error:
+        except failures() as error:
             raise QueryError(said(error)) from error
         return cast("duckdb.DuckDBPyRelation", result)
 
     def _first(self, make: Callable[[], object]) -> None:
         """Make a relation, to tell at once what is wrong with it."""
-        import duckdb
-
         try:
             make()
-        except duckdb.Error:
+        except failures():
             # Perhaps a file that it found was replaced before it was opened.
             self.steady(make)
 
@@ -185,6 +183,19 @@ class Connection:
         if self._con is not None:
             self._con.close()
         self._con = None
+
+
+def _plain(params: Any) -> Any:
+    """Return the values of a query with numpy's numbers as Python's, which DuckDB takes alone."""
+    if isinstance(params, dict):
+        return {name: _plain_value(value) for name, value in params.items()}
+    if isinstance(params, (list, tuple)):
+        return [_plain_value(value) for value in params]
+    return params
+
+
+def _plain_value(value: Any) -> Any:
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 def _is_question(con: duckdb.DuckDBPyConnection, query: str) -> bool:

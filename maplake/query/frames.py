@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maplake.errors import QueryError
 from maplake.layout import Layout
 from maplake.query.views import has_files
 from maplake.tables import Column, Table
@@ -36,32 +34,6 @@ def scan(root: Path, table: Table) -> pl.LazyFrame:
     )
     labels = [c.name for c in table.columns if c.kind == LABEL]
     return found.select(list(schema)).with_columns(pl.col(labels).cast(pl.String))
-
-
-def check_types(found: pl.LazyFrame, table: Table, names: Collection[str], path: Path) -> None:
-    """Refuse a file whose columns are not of their declared types, before it is read.
-
-    Raises
-    ------
-    QueryError
-        With the first such column.
-    """
-    import polars as pl
-
-    schema = found.collect_schema()
-    labels = (pl.Categorical, pl.Enum)
-    for column in table.columns:
-        if column.name not in names:
-            continue
-        kind, wanted = schema.get(column.name), dtype(column)
-        if kind != wanted and not (column.kind == LABEL and isinstance(kind, labels)):
-            raise QueryError(
-                f"column {column.name} is not of its type",
-                file=path,
-                found=kind or "no such column",
-                expected=wanted,
-                hint="`maplake check --deep` tells which files are damaged.",
-            )
 
 
 def dtype(column: Column) -> Any:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from maplake.errors import QueryError
 
-__all__ = ["refused", "said"]
+__all__ = ["failures", "refused", "said"]
 
 _KINDS: dict[type[BaseException], type[QueryError]] = {}
 
 
+def failures() -> tuple[type[Exception], ...]:
+    """Return what DuckDB raises: a message that quotes damaged bytes does not become text."""
+    import duckdb
+
+    return duckdb.Error, UnicodeDecodeError
+
+
 def said(error: BaseException) -> str:
     """Return the message; of an error that one of our macros raises, without DuckDB's word."""
+    if isinstance(error, UnicodeDecodeError):
+        return "a file is damaged; `maplake check --deep` tells which"
     return str(error).removeprefix("Invalid Input Error: ")
 
 
@@ -22,6 +31,8 @@ def refused(error: BaseException) -> QueryError:
     kind = type(error)
     if isinstance(error, QueryError):
         return error
+    if isinstance(error, UnicodeDecodeError):
+        return QueryError(said(error))
     if kind not in _KINDS:
         _KINDS[kind] = type("QueryError", (QueryError, kind), {"__reduce__": _plain})
     return _KINDS[kind](said(error))

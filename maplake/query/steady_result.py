@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from maplake.query.refusal import refused
+from maplake.query.refusal import failures, refused
 from maplake.query.steady import Steady
 
 __all__ = ["Result"]
@@ -57,11 +57,9 @@ class Result:
             tries += 1
             return read(self._relation())
 
-        import duckdb
-
         try:
             return self._steady(once)
-        except duckdb.Error as error:
+        except failures() as error:
             raise refused(error) from error
 
     def _call(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
