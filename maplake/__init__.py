@@ -41,9 +41,14 @@ def open(path: str | Path = ".", *, snapshot: str | None = None) -> Lake:  # noq
     NotFoundError
         If there is no such snapshot.
     """
+    from maplake.errors import LakeNotFoundError
     from maplake.query.lake import Lake, find_root
 
-    root = find_root(Path(path))
+    try:
+        place = Path(path)
+    except TypeError:
+        raise LakeNotFoundError("a lake's folder must be a path", found=repr(path)) from None
+    root = find_root(place)
     recover(root)
     if snapshot is not None:
         from maplake.ingest.snapshot import opened

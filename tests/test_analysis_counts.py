@@ -347,8 +347,10 @@ def test_tuning(truth, tmp_path):
         found = lake.tuning(101, 1, 1, 50, bins=edges, min_likelihood=0.3)
         with pytest.raises(NotFoundError, match="nothing was tracked"):
             lake.tuning(101, 1, 1, 50, feature="tongue")
-        with pytest.raises(QueryError, match="ascending"):
-            lake.tuning(101, 1, 1, 50, bins=[3, 2])
+        for wrong in ([3, 2], "a", None, 0, 1.5, 10**12):
+            with pytest.raises(QueryError, match="ascending edges"):
+                lake.tuning(101, 1, 1, 50, bins=wrong)
+        assert len(lake.tuning(101, 1, 1, 50, bins=np.int64(5)).rate) == 5
     occupancy, count = np.zeros(10), np.zeros(10, int)
     starts = dict(zip(probe.trials.tolist(), probe.start.tolist(), strict=True))
     table = pl.DataFrame(frames, schema=["trial", "f", "t", "y", "p"], orient="row")

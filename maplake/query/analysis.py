@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 # What computes with arrays is imported where it is used: opening a lake must not wait for numpy.
 from maplake.errors import QueryError
+from maplake.query.absent import absent
 from maplake.query.aligned import ALPHA, Aligned, check_occurrence, frame, where
+from maplake.query.asked import moment, number, span, unit_key, whole, word, words
+from maplake.query.asked import window as window_of
 from maplake.query.hemisphere import contra_ipsi, hemisphere
 from maplake.query.sqltext import literal
 
@@ -19,22 +22,6 @@ if TYPE_CHECKING:
     from maplake.query.effects import Tuning
 
 _GO = {"event": "go", "occurrence": "last"}
-
-
-def _keys(
-    subject_id: int,
-    session: int,
-    insertion_number: int | None = None,
-    clustering_method: str | None = None,
-    unit: int | None = None,
-) -> dict[str, Any]:
-    return {
-        "subject_id": int(subject_id),
-        "session": int(session),
-        "insertion_number": None if insertion_number is None else int(insertion_number),
-        "clustering_method": clustering_method,
-        "unit": None if unit is None else int(unit),
-    }
 
 
 class Analyses:
@@ -87,9 +74,10 @@ class Analyses:
         from maplake.query.counts import trial_counts
         from maplake.query.numbers import bin_edges
 
-        keys = _keys(subject_id, session, insertion_number, clustering_method, unit)
-        options = {"event": event, "occurrence": occurrence, "all_units": all_units}
-        return trial_counts(self._aligned, keys, condition, options, bin_edges(start, stop, bin))
+        keys = unit_key(subject_id, session, insertion_number, clustering_method, unit)
+        options = {**moment(event, occurrence), "all_units": all_units}
+        edges = bin_edges(**span(start, stop), bin=number("bin", bin))
+        return trial_counts(self._aligned, keys, word("condition", condition), options, edges)
 
     def hemisphere(self, subject_id: int, session: int, insertion_number: int | None = None) -> str:
         """Return the side of a probe, or of all of a session: ``left`` or ``right``.
@@ -101,7 +89,7 @@ class Analyses:
         QueryError
             If the probes are on both sides, or on the midline.
         """
-        keys = _keys(subject_id, session, insertion_number)
+        keys = unit_key(subject_id, session, insertion_number)
         return hemisphere(self._aligned.con, keys)
 
     def selectivity(
@@ -111,7 +99,7 @@ class Analyses:
         insertion_number: int | None = None,
         unit: int | None = None,
         *,
-        periods: Sequence[str] | None = None,
+        periods: str | Sequence[str] | None = None,
         good_trials_only: bool = False,
         alpha: float = ALPHA,
         clustering_method: str | None = None,
@@ -149,11 +137,11 @@ class Analyses:
         """
         from maplake.query.selectivity import selectivity
 
-        keys = _keys(subject_id, session, insertion_number, clustering_method, unit)
+        keys = unit_key(subject_id, session, insertion_number, clustering_method, unit)
         options = {
-            "periods": None if periods is None else list(periods),
+            "periods": None if periods is None else words("period", periods),
             "good_trials_only": good_trials_only,
-            "alpha": float(alpha),
+            "alpha": number("alpha", alpha),
             "all_units": all_units,
         }
         return selectivity(self._aligned, keys, options)
@@ -203,7 +191,8 @@ class Analyses:
             project_on_coding_direction,
         )
 
-        if "{side}" not in condition:
+        window = window_of(window)
+        if "{side}" not in word("condition", condition):
             raise QueryError("the condition must hold {side}", found=condition)
         side = self.hemisphere(subject_id, session, insertion_number)
         contra, ipsi = (
@@ -267,16 +256,14 @@ class Analyses:
         from maplake.query.counts import trial_counts
         from maplake.query.effects import photostim_effect, stimulus_window
 
-        keys = _keys(subject_id, session, insertion_number, clustering_method)
-        edges = np.array(window or stimulus_window(self._aligned, keys, stimulated), dtype=float)
-        if not (np.isfinite(edges).all() and edges[0] < edges[1]):
-            raise QueryError("the window must end after its start", found=edges.tolist())
+        keys = unit_key(subject_id, session, insertion_number, clustering_method)
+        names = word("control", control), word("stimulated", stimulated)
+        if window is None:
+            window = stimulus_window(self._aligned, keys, stimulated)
+        edges = np.array(window_of(window))
         options = {**_GO, "all_units": False}
         return photostim_effect(
-            *(
-                trial_counts(self._aligned, keys, name, options, edges)
-                for name in (control, stimulated)
-            )
+            *(trial_counts(self._aligned, keys, name, options, edges) for name in names)
         )
 
     def event_times(
@@ -307,15 +294,18 @@ class Analyses:
 
         Raises
         ------
+        NotFoundError
+            If there is no such session.
         QueryError
             If there is no such event, condition or occurrence.
         """
-        key = where({"subject_id": int(subject_id), "session": int(session)})
+        keys = unit_key(subject_id, session)
+        key = where(keys)
         known = frame(self._aligned.con, "SELECT unnest(psth.event_types()) AS name")["name"]
-        if event.lower() not in known.to_list():
+        if word("event", event).lower() not in known.to_list():
             raise QueryError("there is no such event", found=event, expected=", ".join(known))
         if occurrence is not None:
-            check_occurrence(occurrence)
+            check_occurrence(word("occurrence", occurrence))
         chosen = {
             None: "",
             "first": "QUALIFY row_number() OVER (PARTITION BY e.trial ORDER BY e.event_time) = 1",
@@ -324,19 +314,22 @@ class Analyses:
             "after go": "QUALIFY e.event_time >= g.event_time AND row_number() OVER ("
             "PARTITION BY e.trial, e.event_time >= g.event_time ORDER BY e.event_time) = 1",
         }[occurrence and occurrence.lower()]
-        member = (
-            "true"
-            if condition is None
-            else f"list_contains(c.conditions, psth.condition_name({literal(condition)}))"
-        )
-        return frame(
-            self._aligned.con,
+        member = "true"
+        if condition is not None:
+            name = literal(word("condition", condition))
+            member = f"list_contains(c.conditions, psth.condition_name({name}))"
+        con = self._aligned.con
+        found = frame(
+            con,
             "SELECT e.trial, e.event_time, e.event_time - g.event_time AS time_from_go "
             f"FROM (FROM psth.event WHERE {key} AND event_type = {literal(event.lower())}) AS e "
             f"JOIN (FROM psth.trial_set WHERE {key}) AS c USING (trial) "
             f"LEFT JOIN (FROM psth.last_event WHERE {key} AND trial_event_type = 'go') AS g "
             f"USING (trial) WHERE {member} {chosen} ORDER BY e.trial, e.event_time",
         )
+        if not len(found) and (error := absent(lambda query: frame(con, query), keys)):
+            raise error
+        return found
 
     def tuning(
         self,
@@ -378,13 +371,14 @@ class Analyses:
         """
         from maplake.query.effects import tuning
 
-        keys = _keys(subject_id, session, insertion_number, clustering_method, unit)
+        insertion_number, unit = whole("insertion_number", insertion_number), whole("unit", unit)
+        keys = unit_key(subject_id, session, insertion_number, clustering_method, unit)
         options = {
             "feature": feature,
             "coordinate": coordinate,
             "tracking_device": tracking_device,
             "bins": bins,
-            "min_likelihood": min_likelihood,
+            "min_likelihood": number("min_likelihood", min_likelihood),
         }
         return tuning(self._aligned, keys, options)
 

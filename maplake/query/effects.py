@@ -20,6 +20,8 @@ from maplake.tables.ephys import UNIT_KEY
 if TYPE_CHECKING:
     import polars as pl
 
+_MOST_BINS = 1_000_000
+
 
 def stimulus_window(
     aligned: Aligned, keys: Mapping[str, Any], condition: str
@@ -119,11 +121,14 @@ def tuning(aligned: Aligned, keys: Mapping[str, Any], options: Mapping[str, Any]
 
 
 def _edges(value: Floats, bins: int | Sequence[float]) -> Floats:
-    if isinstance(bins, int) and bins > 0:
-        return np.histogram_bin_edges(value, bins)
-    edges = np.asarray(bins, dtype=np.float64)
+    try:
+        edges = np.asarray(bins, dtype=np.float64)
+    except (TypeError, ValueError):
+        edges = np.zeros(0)
+    if edges.ndim == 0 and edges in range(1, _MOST_BINS + 1):
+        return np.histogram_bin_edges(value, int(edges))
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-        raise QueryError("bins must be a number or ascending edges", found=bins)
+        raise QueryError("bins must be a number or ascending edges", found=repr(bins))
     return edges
 
 
@@ -164,7 +169,7 @@ def _frames(aligned: Aligned, keys: Mapping[str, Any], options: Mapping[str, Any
         SEMI JOIN (FROM ephys.ephys_trial WHERE {insertion}) AS e ON e.trial = f.trial
         LEFT JOIN hit AS h ON h.trial = f.trial AND h.time = f.time
         WHERE f.duration > 0 AND isfinite(f.value)
-            AND f.likelihood >= {float(options["min_likelihood"])}
+            AND f.likelihood >= {literal(options["min_likelihood"])}
         ORDER BY f.trial, f.time
         """,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from maplake.errors import NotFoundError, QueryError
+from maplake.query.absent import absent
 from maplake.query.aligned import frame, place, where
 from maplake.query.connection import Connection
 
@@ -22,7 +23,7 @@ def hemisphere(con: Connection, keys: Mapping[str, Any]) -> str:
     Raises
     ------
     NotFoundError
-        If there is no insertion location.
+        If there is no such insertion, or no location of it.
     QueryError
         If probes are on both sides, or on the midline.
     """
@@ -30,11 +31,11 @@ def hemisphere(con: Connection, keys: Mapping[str, Any]) -> str:
         con, f"SELECT DISTINCT ml_location FROM ephys.insertion_location WHERE {where(keys)}"
     )["ml_location"].to_list()
     if not found:
-        raise NotFoundError(
+        raise absent(lambda query: frame(con, query), keys) or NotFoundError(
             "there is no insertion location",
             place=place(keys),
             hint="Sides come from the sheet of insertion locations: "
-            "`maplake load-insertion-locations`.",
+            "`maplake load-insertion-location`.",
         )
     sides = {"right" if ml > 0 else "left" if ml < 0 else "midline" for ml in found}
     if len(sides) > 1:

@@ -34,6 +34,9 @@ def table_of(root: Path | None, name: str) -> Table:
         return tables[name]
     from difflib import get_close_matches
 
-    near = get_close_matches(name, [*tables, *(t.name for t in tables.values())], n=3)
+    names = {known.lower(): known for known in tables}
+    names |= {table.name.lower(): table.full_name for table in tables.values()}
+    close = get_close_matches(name.lower(), names, n=3)
+    near = list(dict.fromkeys(names[one] for one in close))
     hint = f"Did you mean {' or '.join(near)}?" if near else "`maplake tables` lists all."
     raise NotFoundError(f"there is no table {name!r}", hint=hint)

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from maplake.errors import IntegrityError, LakeNotFoundError, LakeVersionError
+from maplake.errors import IntegrityError, LakeNotFoundError, LakeVersionError, QueryError
 from maplake.layout import FORMAT_VERSION, READABLE_SINCE, Layout
 from maplake.query.aligned import Aligned, frame
 from maplake.query.analysis import Analyses
+from maplake.query.asked import moment, number, span, unit_key, whole, word, words
 from maplake.query.connection import Connection, connect
 from maplake.query.frames import scan
 from maplake.query.known import table_of
@@ -99,7 +100,7 @@ class Lake(Analyses):
         QueryError
             With DuckDB's message.
         """
-        return self._con.sql(query, params)
+        return self._con.sql(word("query", query), params)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a new DuckDB connection with the lake's schemas; the caller closes it."""
@@ -123,7 +124,7 @@ class Lake(Analyses):
         NotFoundError
             If there is no such table.
         """
-        table = table_of(self.root, name)
+        table = table_of(self.root, word("table", name))
         if table.store.on_disk and not table.computed:
             from maplake.query.steady_frame import steady_frame
 
@@ -265,22 +266,14 @@ class Lake(Analyses):
         """
         from maplake.query.activity import psths
 
-        keys = {
-            "subject_id": subject_id,
-            "session": session,
-            "insertion_number": insertion_number,
-            "clustering_method": clustering_method,
-            "unit": unit,
-        }
+        keys = unit_key(subject_id, session, insertion_number, clustering_method, unit)
         options = {
-            "bin": float(bin),
-            "start": float(start),
-            "stop": float(stop),
-            "event": event,
-            "occurrence": occurrence,
+            "bin": number("bin", bin),
+            **span(start, stop),
+            **moment(event, occurrence),
             "all_units": all_units,
         }
-        names = [condition] if isinstance(condition, str) else list(condition)
+        names = words("condition", condition)
         found = self._steady(lambda: psths(self._aligned, keys, names, options))
         return found[condition] if isinstance(condition, str) else found
 
@@ -309,22 +302,16 @@ class Lake(Analyses):
         NotFoundError
             If there is no such unit, or several clusterings have it and none is named.
         QueryError
-            If there is no such condition or event.
+            If there is no such condition or event, or the window ends before its start.
         """
-        keys = {
-            "subject_id": int(subject_id),
-            "session": int(session),
-            "insertion_number": int(insertion_number),
-            "clustering_method": clustering_method,
-            "unit": int(unit),
-        }
-        options = {
-            "start": float(start),
-            "stop": float(stop),
-            "event": event,
-            "occurrence": occurrence,
-        }
-        return self._steady(lambda: self._aligned.raster(keys, condition, options))
+        insertion_number, unit = whole("insertion_number", insertion_number), whole("unit", unit)
+        keys = unit_key(subject_id, session, insertion_number, clustering_method, unit)
+        within = span(start, stop)
+        if not within["start"] <= within["stop"]:
+            raise QueryError("the window must end after its start", found=[start, stop])
+        name = word("condition", condition)
+        options = {**within, **moment(event, occurrence)}
+        return self._steady(lambda: self._aligned.raster(keys, name, options))
 
     def close(self) -> None:
         """Close the connection."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from maplake.errors import ConfigError, NotFoundError
 from maplake.query import catalog, own_conditions
+from maplake.query.asked import word
 from maplake.query.conditions import check_conditions
 from maplake.query.own_conditions import OwnCondition
 
@@ -46,9 +47,15 @@ class Conditions:
         ------
         ConfigError
             If the name is taken or the predicate is no single expression that is true or false.
+        QueryError
+            If one of them is no text.
         LakeReadOnlyError
             If the lake cannot be written to.
         """
+        word("name", name)
+        word("predicate", predicate)
+        if description is not None:
+            word("description", description)
         settings = catalog.read_settings(self._root)
         configured = dict(settings.conditions) if settings else {}
         own = own_conditions.read(self._root)
@@ -71,6 +78,7 @@ class Conditions:
             If the lake cannot be written to.
         """
         own = own_conditions.read(self._root)
+        word("name", name)
         kept = {other: c for other, c in own.items() if other.lower() != name.lower()}
         if len(kept) == len(own):
             raise NotFoundError(

@@ -83,9 +83,9 @@ def _of_probe(
 def _periods(names: list[str] | None) -> list[str]:
     known = [str(row[0]) for row in get("experiment.period").rows]
     for name in names or ():
-        if name not in known:
+        if name.lower() not in known:
             raise QueryError("there is no such period", found=name, expected=", ".join(known))
-    return names or known
+    return [name.lower() for name in names or known]
 
 
 def _trials(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from maplake.errors import LakeError, NotFoundError
 from maplake.layout import spike_store
+from maplake.query.asked import whole, word
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -173,14 +174,14 @@ def open_spikes(
 ) -> Spikes:
     """Find the array store of a clustering; see :meth:`maplake.query.lake.Lake.spikes`."""
     partition = {
-        "subject_id": int(subject_id),
-        "session": int(session),
-        "insertion_number": int(insertion_number),
+        "subject_id": whole("subject_id", subject_id),
+        "session": whole("session", session),
+        "insertion_number": whole("insertion_number", insertion_number),
     }
     folder = root / spike_store(partition, "x").parent
     found = there = sorted(folder.glob("*.zarr"))
     if clustering_method is not None:
-        wanted = root / spike_store(partition, clustering_method)
+        wanted = root / spike_store(partition, word("clustering_method", clustering_method))
         found = [path for path in found if path == wanted]
     place = f"subject {subject_id}, session {session}, insertion {insertion_number}"
     if not found:
@@ -197,4 +198,4 @@ def open_spikes(
             found=", ".join(path.stem for path in found),
             hint="Give clustering_method.",
         )
-    return Spikes(found[0], unit)
+    return Spikes(found[0], None if unit is None else whole("unit", unit))

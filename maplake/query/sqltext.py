@@ -43,7 +43,7 @@ def literal(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        return f"{literal(repr(value))}::DOUBLE"
+        return f"{literal(repr(float(value)))}::DOUBLE"  # numpy's own repr names its type
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(literal(item) for item in value)}]"
     if isinstance(value, (date, datetime, time)):
