@@ -20,7 +20,7 @@ from maplake.errors import (
     SpreadsheetError,
     UnreadableFileError,
 )
-from maplake.readers import animals, insertion_locations, sheets
+from maplake.readers import animals, cells, insertion_locations, sheets
 from maplake.readers.cells import to_date, to_number, to_time
 from maplake.readers.insertion_locations import parse_good_periods
 from maplake.tables import TABLES
@@ -247,6 +247,16 @@ def test_cells_that_say_that_there_is_nothing_are_blank(sheet):
     assert [skip.reason for skip in records.skipped] == [
         "column depth: found nothing, expected a value"
     ]
+
+
+def test_a_word_that_a_column_allows_is_not_blank():
+    row = cells.Row(2, {"side": "None", "task": "n/a", "depth": "none"})
+    fields = [
+        cells.Field("side", cells.one_of("left", "none"), required=True),
+        cells.Field("task", cells.one_of("hit", "N/A")),
+        cells.Field("depth", cells.to_number),
+    ]
+    assert cells.convert(row, fields) == ({"side": "none", "task": "N/A", "depth": None}, [])
 
 
 def test_insertion_headers_missing(tmp_path):

@@ -75,22 +75,23 @@ class Mistake:
 def convert(row: Row, fields: Iterable[Field]) -> tuple[dict[str, Any], list[Mistake]]:
     """Return the values of a row by column (None where blank), and every mistake in it.
 
-    ``NA`` and the like are blank, but where any text is welcome.
+    ``NA`` and the like are blank, but where they are a value.
     """
     values: dict[str, Any] = {}
     mistakes = []
     for field in fields:
         text = row.cells.get(field.name)
-        if text is not None and field.converter is not to_text and text.lower() in _NOTHING:
-            text = None
         values[field.name] = None
         try:
             if text is not None:
                 values[field.name] = field.converter(text)
-            elif field.required:
-                mistakes.append(Mistake(row.number, field.name, "nothing", "a value"))
         except ValueError as error:
-            mistakes.append(Mistake(row.number, field.name, repr(text), str(error)))
+            if text is not None and text.lower() not in _NOTHING:
+                mistakes.append(Mistake(row.number, field.name, repr(text), str(error)))
+                continue
+            text = None
+        if text is None and field.required:
+            mistakes.append(Mistake(row.number, field.name, "nothing", "a value"))
     return values, mistakes
 
 
