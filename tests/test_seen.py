@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -12,12 +13,14 @@ from labs import ingest, lake_root, statuses
 
 from maplake import readers, simulate
 from maplake.config import load
-from maplake.ingest import cache, find_tracking, index, seen
+from maplake.ingest import cache, find_behavior, find_tracking, index, seen
 from maplake.ingest.index import read_index
 from maplake.ingest.state import print_of, read_all, stat_files
 from maplake.ingest.status import status
 from maplake.layout import Layout
 from maplake.query import catalog
+from maplake.simulate.foraging import simulate_foraging
+from maplake.simulate.multi_target_licking import simulate_mtl
 
 
 @pytest.fixture
@@ -198,6 +201,22 @@ def test_a_file_beside_a_behavior_file_is_seen_when_it_comes(lab, monkeypatch):
     file = next((lab.directory / "behavior").rglob("*.mat"))
     file.with_suffix(".txt").write_text("more", "utf-8")
     assert kinds(ingest(lab), "behavior") == ["in"]
+
+
+def test_a_file_below_the_roots_of_two_tasks_tells_each_what_it_asks(tmp_path):
+    simulate_foraging(tmp_path / "raw", "MK001", datetime(2021, 3, 1, 10))
+    simulate_mtl(tmp_path / "raw" / "mtl", "MK002", datetime(2021, 3, 1, 12))
+    config = tmp_path / "lake.toml"
+    config.write_text(
+        "[behavior]\nrigs = [{name = 'RRig', path = 'raw'}]\n[foraging]\nprojects = ['raw']\n",
+        "utf-8",
+    )
+    (tmp_path / ".maplake").mkdir()
+    for _ in range(2):
+        memory = seen.Seen(Layout(tmp_path))
+        names = [s.name for s in find_behavior.find(load(config), memory).sources]
+        assert names == ["MK002_MTL_20210301_120000", "MK001_foraging_20210301"]
+        memory.save()
 
 
 def test_status_knows_of_corrected_readers_from_memory(lab, monkeypatch):

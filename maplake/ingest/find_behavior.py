@@ -121,7 +121,7 @@ def _joined(root: Path, seen: Seen, found: Found) -> None:
         path, file = Path(entry.path), File.listed(entry)
         tell = partial(_tell_joined, path)
         try:
-            told = tell() if file is None else seen.told(file, tell)
+            told = tell() if file is None else seen.told(file, tell, "joined")
         except SourceError as error:
             found.fault(BEHAVIOR, path, error)
             continue
