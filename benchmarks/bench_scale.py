@@ -28,7 +28,7 @@ from harness import Figure, save, shortest
 
 import maplake
 from maplake.config import Config
-from maplake.ingest import pipeline
+from maplake.ingest import compact, pipeline
 from maplake.ingest.status import status
 from maplake.query import catalog
 
@@ -145,6 +145,33 @@ def questions(root: Path, sessions: int, repeat: int) -> list[Figure]:
     ]
 
 
+def merged(config: Config, repeat: int) -> list[Figure]:
+    """Questions about all units after `maplake compact`, which is undone then."""
+    root = config.lake.root
+    file = next((root / "tables/ephys/unit").rglob("part.parquet"))
+    compact.compact(config)
+    try:
+        with maplake.open(root) as lake, duckdb.connect() as con:
+            one = "FROM ephys.unit WHERE subject_id = 400001 AND session = 1"
+            works: dict[str, Callable[[], object]] = {
+                READ: lambda: con.sql(
+                    f"SELECT * FROM read_parquet('{file.as_posix()}')"
+                ).fetchall(),
+                "count of all units, compacted": lambda: lake.sql(
+                    "SELECT count(*) FROM ephys.unit"
+                ).fetchall(),
+                "one session's units by SQL, compacted": lambda: lake.sql(one).fetchall(),
+            }
+            times = shortest(works, repeat)
+    finally:
+        compact.undo(config)
+    floor = times.pop(READ)
+    return [
+        Figure(name, t, READ, floor, 0.1 if name.startswith("count") else None)
+        for name, t in times.items()
+    ]
+
+
 def marginal(few: Config, many: Config, repeat: int) -> list[Figure]:
     """What a session costs in a small lake and in a large one: read again, beside nothing new."""
 
@@ -208,6 +235,7 @@ def main() -> None:
             *whole(many, options.repeat),
             *marginal(few, many, options.repeat),
             *built(few, many),
+            *merged(many, max(20, options.repeat)),
         ]
         save(figures, options.json)
 

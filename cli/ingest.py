@@ -36,6 +36,8 @@ root = "lake"
 """
 
 _FAILED = 4
+#: From how many sessions on opening the files of all takes longer than a glance.
+_LARGE = 200
 _COLUMNS = ("animal", "session", "kind", "name", "status", "rows", "skipped", "reason")
 _ORDER = ("failed", "waiting", "outdated", "planned", "in", "skipped", "unchanged", "absent")
 
@@ -169,6 +171,19 @@ def status(
     show_counts(state.output, computed)
     if health is not None:
         state.output.line(f"watch: {health}")
+    _advise(state, sources)
+
+
+def _advise(state: State, sources: Sequence[Any]) -> None:
+    """Name what makes a large lake quick to ask, while it is not done."""
+    from maplake.layout import Layout
+
+    sessions = {(s.subject_id, s.session) for s in sources if s.session is not None}
+    if len(sessions) >= _LARGE and not Layout(state.config.lake.root).compact_list.exists():
+        state.output.note(
+            f"{len(sessions)} sessions: `maplake compact` makes SQL over all of them ten times "
+            "as fast"
+        )
 
 
 def _known_kinds(kinds: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -205,6 +205,17 @@ def test_status(fake):
     assert done.exit_code == 0
     assert "it is broken" in done.stdout
     assert json.loads(run("status", "--json").stdout)["skipped_trials"] == 2
+
+
+@pytest.mark.parametrize(("sessions", "is_compact"), [(199, False), (200, False), (200, True)])
+def test_status_of_a_large_lake_names_what_makes_it_quick(fake, home, sessions, is_compact):
+    many = [replace(SOURCES[0], subject_id=1, session=n) for n in range(sessions)]
+    fake("maplake.ingest.status.status", many)
+    if is_compact:
+        (home / "lake" / ".maplake").mkdir(parents=True, exist_ok=True)
+        (home / "lake" / ".maplake" / "compact.json").write_text("{}", "utf-8")
+    done = run("status")
+    assert ("maplake compact" in done.stderr) == (sessions == 200 and not is_compact)
 
 
 def test_rebuild(fake):
