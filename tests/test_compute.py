@@ -469,6 +469,13 @@ def test_views_are_followed_to_the_tables_below(config):
     }
 
 
+def test_rows_stay_current_where_the_catalog_is_made_in_memory(config):
+    edit(config, 'inputs=("ephys.unit",)', 'inputs=("ephys.unit", "ephys.unit_stat")')
+    run(config)
+    Layout(config.lake.root).catalog.unlink()  # as in a folder that was moved
+    assert {found.status for found in standing(config)} == {"in"}
+
+
 def test_damaged_list_of_tables(config):
     run(config, MINE)
     file = Layout(config.lake.root).own_tables

@@ -187,6 +187,16 @@ def test_unknown_names_are_errors(truth):
             lake.sql(f"FROM {macro} WHERE subject_id = 101").fetchall()
 
 
+@pytest.mark.parametrize("null", ["condition", "event", "occurrence", "bin", "start"])
+def test_null_is_an_error_instead_of_no_trials(truth, null):
+    given = {"condition": "'good_noearlylick_hit'", "event": "'delay'"} | {null: "NULL"}
+    condition = given.pop("condition")
+    options = "".join(f", {name} := {value}" for name, value in given.items())
+    for macro in ("psth", "trial_counts"):
+        with pytest.raises(QueryError, match=r"''|s from"):
+            truth[0].sql(f"SELECT count(*) FROM psth.{macro}({condition}{options})").fetchall()
+
+
 def test_an_unknown_clustering_is_an_error_that_lists_those_there_are(truth):
     lake, _ = truth
     other = {"clustering_method": "kilosort9"}

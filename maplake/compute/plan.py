@@ -14,6 +14,7 @@ from maplake.ingest.outdated import input_hash
 from maplake.ingest.session import IN
 from maplake.ingest.state import SourceState, read_all, state_name
 from maplake.layout import LAKE_NAME, PART, Layout, relative_glob
+from maplake.query.catalog import definitions
 from maplake.query.lake import Lake
 from maplake.query.overview import manifest_files
 from maplake.query.views import raw_name
@@ -89,7 +90,7 @@ class Sources:
     def __init__(self, lake: Lake, tables: Mapping[str, Table]) -> None:
         self._tables = tables
         self._stored = {raw_name(t): t for t in tables.values() if t.store.on_disk}
-        self._text = _definitions(lake)
+        self._text = definitions(lake.root)
 
     def of(self, computation: Computation) -> tuple[list[Table], str]:
         """Return the stored tables that a computation reads, and the views between as text.
@@ -134,16 +135,6 @@ class Sources:
 
 
 _NAMES = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
-
-
-def _definitions(lake: Lake) -> dict[str, str]:
-    """Return the text of every view and macro of the catalog by full name."""
-    rows = lake.sql(
-        "SELECT schema_name || '.' || view_name, sql FROM duckdb_views() WHERE NOT internal "
-        "UNION ALL SELECT schema_name || '.' || function_name, macro_definition "
-        "FROM duckdb_functions() WHERE macro_definition IS NOT NULL AND NOT internal"
-    ).fetchall()
-    return dict(rows)
 
 
 def tasks(books: Books, computation: Computation, stored: Iterable[Table], code: str) -> list[Task]:

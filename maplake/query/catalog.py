@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -16,14 +17,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maplake.errors import LakeError, LakeReadOnlyError
 from maplake.layout import Layout
 from maplake.query.conditions import check_align_types, check_conditions
 from maplake.query.own_conditions import Configured, check_conflicts, configured_ones
 from maplake.query.sqltext import literal
-from maplake.query.views import AlignRow, in_quick_order, statements
+from maplake.query.views import AlignRow, created, in_quick_order, statements
 from maplake.version import version
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _STORAGE = "v1.0.0"
 
 _HEADER = "-- maplake catalog "
 _REPLACE = "CREATE OR REPLACE VIEW"
+_COMMENT_LINES = re.compile(r"^\s*--.*\n", re.MULTILINE)
 #: Nobody writes at a catalog for so long (s).
 _LEFTOVER_S = 600
 _RETRIES = 20
@@ -350,5 +352,20 @@ def _replace(temporary: Path, final: Path) -> None:
 
 def in_memory(root: Path, settings: Settings | None) -> list[str]:
     """Return the statements for a lake without a usable catalog, with the settings it had."""
-    known: Any = settings or Settings("", "")
-    return in_quick_order(root, statements(root, known.conditions, known.align_types))
+    return in_quick_order(root, _statements(root, settings))
+
+
+def definitions(root: Path) -> dict[str, str]:
+    """Return the text of every view and macro by full name, without lines of comment.
+
+    It is as written here: the text that DuckDB keeps is another one in a file, in memory and in
+    other releases.
+    """
+    made = _statements(root, read_settings(root))
+    named = ((created(text), text) for text in made)
+    return {name: _COMMENT_LINES.sub("", text) for name, text in named if name is not None}
+
+
+def _statements(root: Path, settings: Settings | None) -> list[str]:
+    known = settings or Settings("", "")
+    return statements(root, known.conditions, known.align_types)

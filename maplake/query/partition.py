@@ -8,7 +8,6 @@ are made in memory over the one file of each table that a probe's key names.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from maplake.layout import table_file
 from maplake.query import catalog
 from maplake.query.connection import Connection, Stamp
 from maplake.query.sqltext import full_identifier, glob_escape, identifier, literal
-from maplake.query.views import empty_select, hive_options, raw_name
+from maplake.query.views import created, empty_select, hive_options, raw_name
 from maplake.tables import Table, get
 
 if TYPE_CHECKING:
@@ -49,7 +48,6 @@ _NEEDED = {
     *("psth.event_time", "psth.trial_reach", "psth.session_alignment", "psth.event_alignment"),
     *("psth.go_alignment", "psth.aligned_event", "psth.aligned_trial"),
 }
-_CREATED = re.compile(r'^CREATE (?:VIEW|MACRO) "?(\w+)"?\."?(\w+)', re.MULTILINE)
 _NAME = "maplake_partition"
 
 
@@ -123,12 +121,7 @@ class PartitionViews:
 
 
 def _needed(made: Sequence[str]) -> list[str]:
-    found = []
-    for text in made:
-        match = _CREATED.search(text)
-        if match and ".".join(match.groups()) in _NEEDED:
-            found.append(text)
-    return found
+    return [text for text in made if created(text) in _NEEDED]
 
 
 def _view(table: Table, *, has_file: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import chain
@@ -21,6 +22,8 @@ _BEFORE_CONDITIONS = (
     *("experiment", "ephys", "ephys_quality", "tracking", "ccf", "foraging", "psth_trials"),
 )
 _AFTER_CONDITIONS = ("psth_bins", "psth_unit", "psth_macros", "psth_period")
+
+_CREATED = re.compile(r'^CREATE (?:VIEW|MACRO) "?(\w+)"?\."?(\w+)', re.MULTILINE)
 
 AlignRow = Sequence[object]
 
@@ -97,6 +100,12 @@ def in_quick_order(root: Path, made: Sequence[str]) -> list[str]:
         *(text.replace("CREATE", "CREATE OR REPLACE", 1) for text in full),
         *([";\n".join(notes)] if notes else []),
     ]
+
+
+def created(statement: str) -> str | None:
+    """Return the full name of the view or macro that a statement makes; None if it makes none."""
+    match = _CREATED.search(statement)
+    return ".".join(match.groups()) if match else None
 
 
 def script(name: str) -> list[str]:

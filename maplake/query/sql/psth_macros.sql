@@ -13,40 +13,42 @@
 -- the event's time from trial start by the behavior rig.
 -- psth.event_types() lists the trial events; it is generated from the declarations.
 
--- The condition's name as declared; an unknown one is an error that lists those that exist.
+-- The condition's name as declared; an unknown one is an error that lists those that exist. Here
+-- and below, concat says something of NULL, too, where format would make the error itself NULL.
 CREATE MACRO psth.condition_name(name) AS coalesce(
     (SELECT max(trial_condition_name) FROM psth.trial_condition
      WHERE lower(trial_condition_name) = lower(name)),
-    error(format(
-        'there is no trial condition ''{}''; known are: {}',
-        name, (SELECT string_agg(trial_condition_name, ', ') FROM psth.trial_condition)))
+    error(concat(
+        'there is no trial condition ''', name, '''; known are: ',
+        (SELECT string_agg(trial_condition_name, ', ') FROM psth.trial_condition)))
 );
 
 -- Whether event is a trial event (true) or an align type (false); anything else is an error.
 CREATE MACRO psth.is_trial_event(event) AS
-    list_contains(psth.event_types(), lower(event));
+    coalesce(list_contains(psth.event_types(), lower(event)), false);
 
 CREATE MACRO psth.align_name(event) AS coalesce(
     (SELECT max(align_type_name) FROM psth.align_type
      WHERE lower(align_type_name) = lower(event)),
-    error(format(
-        'there is no event ''{}''; known are the trial events {} and the align types {}',
-        event, array_to_string(psth.event_types(), ', '),
+    error(concat(
+        'there is no event ''', event, '''; known are the trial events ',
+        array_to_string(psth.event_types(), ', '), ' and the align types ',
         (SELECT string_agg(align_type_name, ', ') FROM psth.align_type)))
 );
 
 CREATE MACRO psth.check_window(win_start, win_stop, width) AS
     CASE
         WHEN psth.edge_count(win_start, win_stop, width) >= 2 THEN true
-        ELSE error(format(
-            'bins of {} s from {} to {} s: there must be between 1 and a million of them',
-            width, win_start, win_stop))
+        ELSE error(concat(
+            'bins of ', width, ' s from ', win_start, ' to ', win_stop,
+            ' s: there must be between 1 and a million of them'))
     END;
 
 CREATE MACRO psth.check_occurrence(occurrence) AS
     CASE
         WHEN lower(occurrence) IN ('first', 'last', 'after go') THEN true
-        ELSE error(format('occurrence is ''{}''; it must be first, last or after go', occurrence))
+        ELSE error(concat(
+            'occurrence is ''', occurrence, '''; it must be first, last or after go'))
     END;
 
 -- All events that trials can be aligned to, in s from trial start: of the trial's structure, licks

@@ -27,16 +27,16 @@ JOIN psth.last_event AS g
 -- A period as it is declared; an unknown one is an error that lists those that exist.
 CREATE MACRO psth.period_named(name) AS coalesce(
     (SELECT max(period) FROM experiment.period WHERE period = lower(name)),
-    error(format(
-        'there is no period ''{}''; known are: {}',
-        name, (SELECT string_agg(period, ', ') FROM experiment.period)))
+    error(concat(
+        'there is no period ''', name, '''; known are: ',
+        (SELECT string_agg(period, ', ') FROM experiment.period)))
 );
 
 CREATE MACRO psth.period_foraging_named(name) AS coalesce(
     (SELECT max(period) FROM experiment.period_foraging WHERE period = lower(name)),
-    error(format(
-        'there is no period ''{}'' of the foraging task; known are: {}',
-        name, (SELECT string_agg(period, ', ') FROM experiment.period_foraging)))
+    error(concat(
+        'there is no period ''', name, ''' of the foraging task; known are: ',
+        (SELECT string_agg(period, ', ') FROM experiment.period_foraging)))
 );
 
 -- Spikes of a unit in a period of each recorded trial with a go cue, silent trials included:
