@@ -11,6 +11,14 @@ from .output import Output, write_csv
 from .state import JsonOption, state_of
 
 _DEFAULT = "good_noearlylick_hit"
+_WINDOW: dict[str, Any] = {
+    "bin": 0.04,
+    "start": -3.0,
+    "stop": 3.0,
+    "event": "go",
+    "occurrence": "last",
+    "all_units": False,
+}
 #: Columns that the command line already says.
 _GIVEN = ("subject_id", "session")
 _KEY = (
@@ -33,10 +41,20 @@ def psth(
     condition: Annotated[
         list[str] | None, typer.Option(help=f"Trials, repeatable; default {_DEFAULT}.")
     ] = None,
-    bin_width: Annotated[float, typer.Option("--bin", help="Width of the bins, s.")] = 0.04,
-    start: Annotated[float, typer.Option(help="Start of the window, s.")] = -3.0,
-    stop: Annotated[float, typer.Option(help="End of the window, s.")] = 3.0,
-    event: Annotated[str, typer.Option(help="Trial event or align type at time 0.")] = "go",
+    bin_width: Annotated[float, typer.Option("--bin", help="Width of the bins, s.")] = _WINDOW[
+        "bin"
+    ],
+    start: Annotated[float, typer.Option(help="Start of the window, s.")] = _WINDOW["start"],
+    stop: Annotated[float, typer.Option(help="End of the window, s.")] = _WINDOW["stop"],
+    event: Annotated[str, typer.Option(help="Trial event or align type at time 0.")] = _WINDOW[
+        "event"
+    ],
+    occurrence: Annotated[
+        str, typer.Option(help="Which of several events in a trial: last, first, after go.")
+    ] = _WINDOW["occurrence"],
+    all_units: Annotated[
+        bool, typer.Option("--all-units", help="Units of quality 'all' (unlabelled), too.")
+    ] = _WINDOW["all_units"],
     png: Annotated[Path | None, typer.Option(help="Draw raster and PSTH of one unit.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a row per bin.")] = False,
     json: JsonOption = False,
@@ -47,13 +65,24 @@ def psth(
     state = state_of(context, json=json)
     lake = state.lake()
     subject_id = find_subject(lake, subject)
+    window = {
+        "bin": bin_width,
+        "start": start,
+        "stop": stop,
+        "event": event,
+        "occurrence": occurrence,
+        "all_units": all_units,
+    }
     if png is not None:
         if insertion is None or unit is None:
             raise typer.BadParameter("a figure shows one unit: give --insertion and --unit")
+        if condition or csv or window != _WINDOW:
+            raise typer.BadParameter(
+                "the figure is of hits around the go cue: it takes no condition, window or event"
+            )
         draw(lake, (subject_id, session, insertion, unit), png)
         state.output.note(f"wrote {png}")
         return
-    window = {"bin": bin_width, "start": start, "stop": stop, "event": event}
     rows = _rows(lake, (subject_id, session, insertion, unit), condition or [_DEFAULT], window)
     if csv:
         write_csv(rows.columns, [rows.to_dicts()])

@@ -47,6 +47,7 @@ def _list_tables(state: State) -> None:
 
 def _describe(state: State, name: str) -> None:
     from maplake.query.known import table_of
+    from maplake.query.sqltext import sql_type
 
     table = table_of(_root(state), name)
     columns = [
@@ -70,8 +71,11 @@ def _describe(state: State, name: str) -> None:
         state.output.document({**facts, "columns": columns, "refs": refs})
         return
     state.output.line(f"{table.full_name}: {table.comment} ({table.store.value})")
-    words = [", ".join(column.values) for column in table.all_columns]
-    shown = [c | {"values": text} for c, text in zip(columns, words, strict=True)]
+    # As in SQL and docs/tables.md; Arrow's word for a text that repeats is long.
+    shown = [
+        facts | {"type": sql_type(column.kind), "values": ", ".join(column.values)}
+        for facts, column in zip(columns, table.all_columns, strict=True)
+    ]
     state.output.table(shown, [n for n in shown[0] if any(row[n] for row in shown)])
     for ref in refs:
         state.output.line(f"{', '.join(ref['columns'])} → {ref['table']}")

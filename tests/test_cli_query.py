@@ -91,6 +91,7 @@ def test_sql_faults_are_ours(lake):
 def test_tables_of_one_table():
     done = run("tables", "ephys.good_period")
     assert "good_period_start" in done.stdout
+    assert "VARCHAR" in run("tables", "ephys.unit").stdout
     facts = json.loads(run("tables", "ephys.good_period", "--json").stdout)
     assert {"column": "session", "type": "int32"}.items() <= facts["columns"][1].items()
     assert facts["columns"][3]["unit"] == "s"
@@ -123,8 +124,22 @@ def test_psth_of_nobody(lake):
     assert "Known are dl25 (432998)" in done.stderr
 
 
+def test_psth_has_the_options_of_the_library(lake):
+    options = ("--event", "lick", "--occurrence", "after go", "--all-units")
+    assert run("psth", "dl25", "3", *options).exit_code == 0
+    wanted = {"event": "lick", "occurrence": "after go", "all_units": True}
+    assert wanted.items() <= lake.asked[0][1].items()
+
+
 def test_psth_figure_needs_one_unit(lake):
     assert run("psth", "dl25", "3", "--png", "a.png").exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["--condition=c1", "--bin=0.1", "--event=delay", "--csv"])
+def test_psth_figure_ignores_no_option(lake, option):
+    done = run("psth", "dl25", "3", "--insertion=1", "--unit=7", "--png=a.png", option)
+    assert done.exit_code == 2
+    assert not lake.asked
 
 
 def test_shell(lake):
