@@ -118,7 +118,7 @@ def _set_aside(state: Any) -> None:
 
 def _stale(config: Config) -> list[Any]:
     """Return computed partitions that are not what would be computed now, as problems."""
-    from maplake.compute.stale import STALE, standing
+    from maplake.compute.stale import FORGOTTEN, STALE, standing
     from maplake.query.check import Problem
 
     return [
@@ -131,7 +131,7 @@ def _stale(config: Config) -> list[Any]:
             item.subject_id,
             item.session,
             item.insertion_number,
-            repair=f"maplake compute {item.table}",
+            repair=f"maplake compute {'--remove ' * (item.reason == FORGOTTEN)}{item.table}",
         )
         for item in standing(config)
         if item.status == STALE

@@ -255,6 +255,15 @@ def test_a_table_of_the_whole_lab_that_changes(lab):
     assert stale_partitions(config) == []
 
 
+def test_the_repair_of_a_table_that_nobody_computes_is_to_remove_it(config):
+    run(config, MINE)
+    (config.file.parent / "lake_tables.py").unlink()
+    repairs = json.loads(cli(config, "check", "--json").stdout)["repairs"]
+    assert "maplake compute --remove mylab.doubled" in repairs
+    assert [cli(config, *repair.split()[1:]).exit_code for repair in repairs] == [0] * len(repairs)
+    assert cli(config, "check").exit_code == 0
+
+
 def stale_partitions(config):
     done = cli(config, "check", "--json")
     found = json.loads(done.stdout)["problems"]

@@ -273,7 +273,9 @@ def compute(lake: Lake, computation: Computation, task: Task) -> Result:
     except Exception as error:
         # The function is the lab's own code: anything may come out of it.
         result.rows, result.error = {}, _reason(error, computation)
-        log.exception("%s %s", computation.name, task.key)
+        # Ours say all that there is; of any other one wants to see where it came from.
+        ours = isinstance(error, MaplakeError)
+        log.exception("%s %s: %s", computation.name, task.key, result.error, exc_info=not ours)
     result.seconds = time.perf_counter() - begin
     return result
 

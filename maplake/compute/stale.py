@@ -22,10 +22,15 @@ from maplake.tables import SCHEMAS, own
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
 
-__all__ = ["STALE", "Standing", "remove", "standing"]
+__all__ = ["FORGOTTEN", "STALE", "Standing", "remove", "standing"]
 
 #: A partition with rows that are not what would be computed now.
 STALE = "stale"
+#: Why, where nobody knows how to compute it any more.
+FORGOTTEN = (
+    "nothing that lake.toml names computes this table any more; "
+    "`maplake compute --remove` removes it"
+)
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,7 @@ def _unknown(books: Books, computations: Mapping[str, Computation]) -> list[Stan
         _of_state(
             state,
             STALE if state.status == IN else state.status,
-            "nothing that lake.toml names computes this table any more; "
-            "`maplake compute --remove` removes it",
+            FORGOTTEN,
         )
         for states in books.states.values()
         for state in states.values()
