@@ -1,11 +1,15 @@
 """What is handed over from Python: numbers of any kind are taken, all else is an error of ours."""
 
+import errno
+from pathlib import Path
+
 import analysis_lake
 import numpy as np
 import pytest
 
 import maplake
-from maplake.errors import LakeNotFoundError, NotFoundError, QueryError
+from maplake.errors import LakeNotFoundError, LakeReadOnlyError, NotFoundError, QueryError
+from maplake.query import catalog
 
 HIT = "good_noearlylick_hit"
 
@@ -129,3 +133,15 @@ def test_a_condition_that_is_no_text_does_not_spoil_the_others(lake, wrong):
         lake.conditions.add(**{"name": "x", "predicate": "trial > 1"} | wrong)
     lake.conditions.add("late", "trial > 1")
     lake.conditions.remove("late")
+
+
+def test_a_read_only_disk_takes_no_condition_and_no_catalog(lake, monkeypatch):
+    def refuse(*_args, **_options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("write_text", "unlink", "replace"):
+        monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(LakeReadOnlyError, match="Read-only"):
+        lake.conditions.add("late", "trial > 1")
+    with pytest.raises(LakeReadOnlyError, match="Read-only"):
+        catalog.build(lake.root)

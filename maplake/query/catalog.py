@@ -201,7 +201,8 @@ def build(
         ) from error
     finally:
         for temporary in (database, views, database.with_name(f"{database.name}.wal")):
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # on a read-only disk even what is not there cannot be removed
+                temporary.unlink()
 
 
 def as_script(made: list[str], settings: Settings) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def write(root: Path, conditions: Mapping[str, OwnCondition]) -> None:
             f"the trial conditions cannot be written: {error}", file=file
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk even what is not there cannot be removed
+            temporary.unlink()
 
 
 def _decode(value: Mapping[str, object]) -> OwnCondition:
