@@ -125,6 +125,17 @@ def test_good_trials_follow_a_corrected_behavior_reader(lab, monkeypatch):
     assert dict(good()) == before | {400001: before[400001] + 1}
 
 
+def test_rows_of_an_animal_that_was_renamed_are_said_to_fit_none(lab):
+    text = lab.animals_file.read_text("utf-8")
+    lab.animals_file.write_text(text.replace("MK002", "MK022"), "utf-8")
+    for _ in range(2):
+        found = reasons(ingest(lab))
+        assert len(found) == 2
+        assert all("no animal has the water restriction number 'MK002'" in f for f in found)
+    lab.animals_file.write_text(text, "utf-8")
+    assert not reasons(ingest(lab))
+
+
 def test_a_sheet_of_another_package_needs_no_more_than_rows(lab, monkeypatch):
     ours = insertion_locations.READER
 

@@ -115,9 +115,10 @@ def of_config(config: Config) -> list[SourceReport]:
 
 
 def _digest(layout: Layout, file: Path) -> str:
-    """Return a hash over a sheet and all sessions that its rows could belong to."""
+    """Return a hash over a sheet and all animals and sessions that its rows could belong to."""
     with reading(file, KIND):
         content = hash_file(file)
+    animals = [f"{h2o} {subject}" for h2o, subject in sorted(subjects_by_h2o(layout).items())]
     known = [
         _print_of(name, state)
         for name, states in read_index(layout).items()
@@ -125,7 +126,7 @@ def _digest(layout: Layout, file: Path) -> str:
         # Not what was computed from them: `compute` changes nothing for a sheet.
         if name != LAKE_NAME and state.status == IN and state.kind in _CONCERNED
     ]
-    return _hash([content, *known])
+    return _hash([content, *animals, *known])
 
 
 def _print_of(name: str, state: SourceState) -> str:
@@ -143,7 +144,7 @@ def _hash(lines: Iterable[str]) -> str:
 
 
 def _is_known(config: Config, file: Path) -> bool:
-    """Tell whether a sheet was loaded whole and neither it nor any session changed since."""
+    """Tell whether a sheet was loaded whole, and it, animals and sessions are as they were then."""
     known = read_state(Layout(config.lake.root), LAKE_NAME).get((_SHEETS, str(file)))
     return known is not None and known.fingerprint == _digest(Layout(config.lake.root), file)
 
