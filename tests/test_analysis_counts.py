@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import maplake
 from maplake.errors import NotFoundError, QueryError
+from maplake.layout import Layout
+from maplake.query.aligned import Aligned
 from maplake.query.counts import TrialCounts
 from maplake.query.decoding import project_on_coding_direction
 from maplake.query.numbers import KERNELS, bin_edges, bin_index, smooth
@@ -113,6 +115,23 @@ def test_wrong_questions(truth):
         lake.trial_counts(101, 1, bin=0)
     with pytest.raises(QueryError, match="there is no event"):
         lake.trial_counts(101, 1, event="none such")
+
+
+@pytest.mark.parametrize("ask", ["psth", "trial_counts", "selectivity"])
+def test_all_that_is_read_is_of_one_moment(truth, monkeypatch, ask):
+    lake, _ = truth
+    plain, reads = Aligned.chosen_units, []
+
+    def amid_a_commit(self, *args, **options):
+        reads.append(ask)
+        if len(reads) == 1:
+            Layout(lake.root).log.mkdir(exist_ok=True)
+            (Layout(lake.root).log / f"{ask}.json").write_text("{}", encoding="utf-8")
+        return plain(self, *args, **options)
+
+    monkeypatch.setattr(Aligned, "chosen_units", amid_a_commit)
+    getattr(lake, ask)(101, 1, 1)
+    assert len(reads) == 2
 
 
 @pytest.mark.parametrize("kind", ["left lick", "lick"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 # What computes with arrays is imported where it is used: opening a lake must not wait for numpy.
 from maplake.errors import QueryError
@@ -24,11 +25,28 @@ if TYPE_CHECKING:
 _GO = {"event": "go", "occurrence": "last"}
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _of_one_moment(
+    ask: Callable[Concatenate[Analyses, P], T],
+) -> Callable[Concatenate[Analyses, P], T]:
+    """Let all that an analysis reads be from between the same two commits."""
+
+    @wraps(ask)
+    def asked(self: Analyses, /, *args: P.args, **options: P.kwargs) -> T:
+        return self._aligned.con.steady(lambda: ask(self, *args, **options))
+
+    return asked
+
+
 class Analyses:
     """Analyses of the sessions of a lake. ``None`` for a part of a key means all."""
 
     _aligned: Aligned
 
+    @_of_one_moment
     def trial_counts(
         self,
         subject_id: int,
@@ -79,6 +97,7 @@ class Analyses:
         edges = bin_edges(**span(start, stop), bin=number("bin", bin))
         return trial_counts(self._aligned, keys, word("condition", condition), options, edges)
 
+    @_of_one_moment
     def hemisphere(self, subject_id: int, session: int, insertion_number: int | None = None) -> str:
         """Return the side of a probe, or of all of a session: ``left`` or ``right``.
 
@@ -92,6 +111,7 @@ class Analyses:
         keys = unit_key(subject_id, session, insertion_number)
         return hemisphere(self._aligned.con, keys)
 
+    @_of_one_moment
     def selectivity(
         self,
         subject_id: int,
@@ -146,6 +166,7 @@ class Analyses:
         }
         return selectivity(self._aligned, keys, options)
 
+    @_of_one_moment
     def coding_direction(
         self,
         subject_id: int,
@@ -221,6 +242,7 @@ class Analyses:
             contra.units,
         )
 
+    @_of_one_moment
     def photostim_effect(
         self,
         subject_id: int,
@@ -266,6 +288,7 @@ class Analyses:
             *(trial_counts(self._aligned, keys, name, options, edges) for name in names)
         )
 
+    @_of_one_moment
     def event_times(
         self,
         subject_id: int,
@@ -331,6 +354,7 @@ class Analyses:
             raise error
         return found
 
+    @_of_one_moment
     def tuning(
         self,
         subject_id: int,
@@ -382,6 +406,7 @@ class Analyses:
         }
         return tuning(self._aligned, keys, options)
 
+    @_of_one_moment
     def to_pynapple(
         self,
         subject_id: int,
@@ -404,6 +429,7 @@ class Analyses:
             self._aligned, (subject_id, session, insertion_number, clustering_method)
         )
 
+    @_of_one_moment
     def to_neo(
         self,
         subject_id: int,
