@@ -232,13 +232,15 @@ class Reader:
         Raised whenever the reader yields other rows from the same files; ``changes`` says why.
     find
         From a file or a folder, the paths of this format there (none = not this format), looking
-        at names and at no more content than it takes to be sure.
+        at names and at no more content than it takes to be sure. It looks at nothing else: what it
+        finds is remembered while the file, or all that is below the folder, has the same names,
+        sizes and times.
     read
         From one such path and the kind's context to :class:`Records`.
     files
         The files that ``read`` opens for a path; they make up the source's fingerprint.
     identify
-        Behavior only: whose session a path is.
+        Behavior only: whose session a path is; remembered as what ``find`` finds.
     priority
         Where several formats of a kind are found at one place, the smallest wins.
     recognise
