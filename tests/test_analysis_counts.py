@@ -301,6 +301,18 @@ def test_smoothed_counts(truth):
     np.testing.assert_allclose(found[0, 0], smooth(counts.rate[0, 0], counts.bin, 0.1))
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_kernel_wider_than_everything_is_cut(kernel):
+    values = np.arange(20.0)
+    wide = smooth(values, 0.1, 1e9, kernel)
+    expected = np.full(20, values.mean())
+    if kernel in ("half-gaussian", "exponential"):
+        expected = np.cumsum(values) / np.arange(1, 21)
+    np.testing.assert_allclose(wide, expected, rtol=1e-6)
+    with pytest.raises(QueryError, match="width must be a number"):
+        smooth(values, 0.1, "wide", kernel)
+
+
 def test_xarray(truth):
     pytest.importorskip("xarray")
     counts = truth[0].trial_counts(101, 1, 1, condition=HIT)

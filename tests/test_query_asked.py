@@ -135,6 +135,12 @@ def test_a_condition_that_is_no_text_does_not_spoil_the_others(lake, wrong):
     lake.conditions.remove("late")
 
 
+def test_a_lake_that_was_closed_opens_again(lake):
+    before = lake.psth(101, 1, 1).rate
+    lake.close()
+    np.testing.assert_array_equal(lake.psth(101, 1, 1).rate, before)
+
+
 def test_a_read_only_disk_takes_no_condition_and_no_catalog(lake, monkeypatch):
     def refuse(*_args, **_options):
         raise OSError(errno.EROFS, "Read-only file system")

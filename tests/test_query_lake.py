@@ -290,7 +290,8 @@ def test_raster_and_psth_figure(lake):
     assert names[0].endswith(f"n = {left.trial_count[0]}")
     plt.close(upper.figure)
     with pytest.raises(NotFoundError):
-        raster_and_psth(lake, 101, 1, 1, 999, axes=(None, None))
+        raster_and_psth(lake, 101, 1, 1, 999)
+    assert not plt.get_fignums()  # no empty figure was left open
 
 
 def test_figure_without_a_location_names_the_sides(copy):
@@ -311,7 +312,8 @@ def test_population_figure_and_plot(lake):
     assert lower.get_ylabel() == "rate (Hz)"
     plt.close(upper.figure)
     with pytest.raises(NotFoundError, match="no trials"):
-        population_psth(lake, 101, 1, 1, "all_noearlylick_right_alm_stim", axes=(None, None))
+        population_psth(lake, 101, 1, 1, "all_noearlylick_right_alm_stim")
+    assert not plt.get_fignums()
     for unit in (10, None):
         ax = lake.psth(101, 1, 1, unit).plot()
         assert "go" in ax.get_xlabel()

@@ -11,6 +11,7 @@ from maplake.errors import NotFoundError
 from maplake.plots import lookup
 from maplake.plots.lookup import Key
 from maplake.plots.style import CONTRA, epoch_lines, plain
+from maplake.query.asked import whole
 from maplake.query.drawing import heat_map
 
 if TYPE_CHECKING:
@@ -52,15 +53,22 @@ def raster_and_psth(
     NotFoundError
         If there is no such unit.
     """
+    key = _probe(subject_id, session, insertion_number)
+    unit = whole("unit", unit)
+    wanted = [(name, _CONDITION.format(side), color) for name, side, color in sides(lake, key)]
+    results = lake.psth(
+        *key,
+        unit,
+        condition=[condition for _, condition, _ in wanted],
+        bin=_BIN_S,
+        clustering_method=clustering_method,
+        all_units=True,
+    )
     upper, lower = _two_axes() if axes is None else axes
-    key = (int(subject_id), int(session), int(insertion_number))
     first = 0
     counts = []
-    for name, side, color in sides(lake, key):
-        condition = _CONDITION.format(side)
-        result = lake.psth(
-            *key, unit, condition, bin=_BIN_S, clustering_method=clustering_method, all_units=True
-        )
+    for name, condition, color in wanted:
+        result = results[condition]
         rows = _condition_trials(lake, key, condition)
         raster = lake.raster(*key, unit, condition, clustering_method=clustering_method)
         place = first + np.searchsorted(rows, raster["trial"].to_numpy())
@@ -83,6 +91,14 @@ def raster_and_psth(
         f"{unit_title(lake, key, unit)}\n{', '.join(counts)} hit trials", fontsize=10, pad=16
     )
     return upper, lower
+
+
+def _probe(subject_id: int, session: int, insertion_number: int) -> tuple[int, int, int]:
+    return (
+        whole("subject_id", subject_id),
+        whole("session", session),
+        whole("insertion_number", insertion_number),
+    )
 
 
 def _two_axes() -> Sequence[Any]:
@@ -177,14 +193,14 @@ def population_psth(
     NotFoundError
         If the probe has no units, or the condition no trials.
     """
-    upper, lower = _two_axes() if axes is None else axes
-    key = (int(subject_id), int(session), int(insertion_number))
+    key = _probe(subject_id, session, insertion_number)
     result = lake.psth(*key, condition=condition, bin=_BIN_S)
     if not result.trial_count.any():
         raise NotFoundError(
             f"there are no trials of {condition}",
             place=f"subject {key[0]}, session {key[1]}, insertion {key[2]}",
         )
+    upper, lower = _two_axes() if axes is None else axes
     order = _depth_order(lake, key, result.units)
     heat_map(upper, result.time, result.rate[order], result.bin)
     middle = result.time - _BIN_S / 2

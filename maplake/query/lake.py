@@ -314,8 +314,9 @@ class Lake(Analyses):
         return self._steady(lambda: self._aligned.raster(keys, name, options))
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; the next query opens another."""
         self._con.close()
+        self._aligned = Aligned(self.root, self._con)  # what it kept was in the connection
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maplake.errors import QueryError
+from maplake.query.asked import number
 
 Floats = npt.NDArray[np.float64]
 
@@ -93,8 +94,8 @@ def smooth(
     from scipy.ndimage import convolve1d
 
     array = np.asarray(values, dtype=np.float64)
-    weights = _weights(kernel, width, bin)
     ones = np.ones(array.shape[axis])
+    weights = _weights(kernel, number("width", width), bin, len(ones))
     # convolve1d reverses the kernel; of an odd number of weights the middle one is now.
     total = convolve1d(ones, weights, mode="constant")
     shape = [1] * array.ndim
@@ -103,13 +104,14 @@ def smooth(
     return smoothed / total.reshape(shape)  # type: ignore[no-any-return]
 
 
-def _weights(kernel: str, width: float, bin: float) -> Floats:  # noqa: A002
+def _weights(kernel: str, width: float, bin: float, most: int) -> Floats:  # noqa: A002
     if kernel not in KERNELS:
         raise QueryError("there is no such kernel", found=kernel, expected=", ".join(KERNELS))
     if not (width > 0 and bin > 0 and np.isfinite(width / bin)):
         raise QueryError("widths of kernel and bins must be positive", found=f"{width}, {bin}")
     reach = width / 2 if kernel == "boxcar" else _REACH * width
-    steps = int(reach / bin + (1e-9 if kernel == "boxcar" else 0.5))
+    # What is farther away than any value has no weight.
+    steps = min(int(reach / bin + (1e-9 if kernel == "boxcar" else 0.5)), most)
     lag = np.arange(-steps, steps + 1) * bin  # how long ago
     weights = {
         "gaussian": np.exp(-0.5 * (lag / width) ** 2),
