@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -15,6 +15,7 @@ from maplake import readers, simulate
 from maplake.config import load
 from maplake.ingest import cache, find_behavior, find_tracking, index, seen
 from maplake.ingest.index import read_index
+from maplake.ingest.sources import Found, Part, Source
 from maplake.ingest.state import print_of, read_all, stat_files
 from maplake.ingest.status import status
 from maplake.layout import Layout
@@ -144,6 +145,26 @@ def test_a_camera_changed_in_place_is_seen(tmp_path):
     change_in_place(folder / "MK001_side_2-0000.csv")
     assert find().stat_print is None
     assert find().stat_print not in (None, known.stat_print)
+
+
+def test_two_of_one_name_in_a_folder_are_both_told(tmp_path):
+    (tmp_path / ".maplake").mkdir()
+    day = seen.Folder(tmp_path, tmp_path / "day", "MK001", date(2021, 3, 1))
+    day.path.mkdir()
+    for name in ("a", "b"):
+        (day.path / name).write_text("", "utf-8")
+
+    def search(place, found):
+        for path in (place.path / "a", place.path / "b"):
+            parts = (Part("recording", "spikeglx", path),)
+            found.add(Source("nidq", place.name, path, place.h2o, place.day, parts=parts))
+
+    for _ in range(2):
+        memory, found = seen.Seen(Layout(tmp_path)), Found()
+        memory.find_in("nidq", [day], search, found)
+        assert [source.path.name for source in found.sources] == ["a"]
+        assert [source.path.name for source, _ in found.skipped] == ["b"]
+        memory.save()
 
 
 def test_a_touched_file_is_the_same_file(lab):

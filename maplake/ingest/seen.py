@@ -237,7 +237,8 @@ class Seen:
 def _searched(place: Folder, search: Callable[[Folder, Found], None]) -> list[Source]:
     found = Found()
     search(place, found)
-    return found.sources
+    # Two of one name: whoever puts all folders together says which goes first.
+    return [*found.sources, *(source for source, _ in found.skipped)]
 
 
 def _listing(folder: Path) -> tuple[str, Listing] | None:
