@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from .output import Output
+from .psth import find_subject
 from .scale import Scheduler, choose_scheduler
 from .state import JsonOption, State, state_of
 
@@ -38,7 +40,9 @@ def compute(
         list[str] | None,
         typer.Argument(help="Tables, with what they are computed from; none = all."),
     ] = None,
-    subject: Annotated[int | None, typer.Option(help="Only this animal (subject_id).")] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="Only this animal: subject_id or h2o.")
+    ] = None,
     session: Annotated[int | None, typer.Option(help="Only this session.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Number of processes that compute.")] = 1,
     scheduler: Scheduler = None,
@@ -60,23 +64,29 @@ def compute(
     """
     state = state_of(context, json=json)
     if remove is not None:
+        if tables or again or (subject, session) != (None, None):
+            raise typer.BadParameter("--remove is of one table, whole: only --dry-run goes with it")
         _remove(state, remove, dry_run=dry_run)
         return
+    animal = None
+    if subject is not None:
+        with state.lake() as lake:
+            animal = find_subject(lake, subject)
     if dry_run:
-        _plan(state, set(tables or ()))
+        _plan(state, tables or (), (animal, session), again=again)
         return
     from maplake.compute.again import forget
     from maplake.compute.run import run
 
     choose_scheduler(state, scheduler)
     if again:
-        forget(state.config, tables or (), subject=subject, session=session)
+        forget(state.config, tables or (), subject=animal, session=session)
     started = time.perf_counter()
     with state.output.progress() as progress:
         report = run(
             state.config,
             tables or (),
-            subject=subject,
+            subject=animal,
             session=session,
             workers=workers,
             progress=progress,
@@ -135,11 +145,22 @@ def _table(output: Output, rows: list[dict[str, Any]]) -> None:
         output.table(rows, used)
 
 
-def _plan(state: State, names: set[str]) -> None:
+def _plan(
+    state: State, names: Sequence[str], key: tuple[int | None, int | None], *, again: bool
+) -> None:
+    from maplake.compute.registry import find, load
     from maplake.compute.stale import standing
 
-    rows = [asdict(item) for item in standing(state.config) if not names or item.table in names]
-    todo = [row for row in rows if row["status"] != "in"]
+    chosen = find(load(state.config), names) if names else None
+    rows = [
+        asdict(item)
+        for item in standing(state.config)
+        if (chosen is None or item.table in chosen)
+        and key[0] in (None, item.subject_id)
+        and key[1] in (None, item.session)
+    ]
+    asked = {row["table"] for row in rows} if not names else set(names)
+    todo = [r for r in rows if r["status"] != "in" or (again and r["table"] in asked)]
     if state.output.json:
         state.output.document({"to_compute": todo, "current": len(rows) - len(todo)})
         return

@@ -108,6 +108,34 @@ def test_everything_once_then_nothing(config):
     assert {s.status for s in standing(config)} == {"in"}
 
 
+def test_a_dry_run_says_what_the_same_words_would_compute(config):
+    def would(*words):
+        done = cli(config, "compute", *words, "--dry-run", "--json")
+        assert done.exit_code == 0, done.output
+        return [
+            (r["table"], r["subject_id"], r["session"])
+            for r in json.loads(done.stdout)["to_compute"]
+        ]
+
+    with maplake.open(config.lake.root) as lake:
+        animals = lake.table("lab.water_restriction").collect()
+    number, h2o = animals.select("subject_id", "water_restriction_number").row(0)
+    words = ("mylab.doubled", "--subject", h2o.lower(), "--session", "1")
+    assert set(would(*words)) == {("mylab.doubled", number, 1)}
+    assert cli(config, "compute", *words).exit_code == 0
+    assert would(*words) == []
+    assert set(would(*words, "--again")) == {("mylab.doubled", number, 1)}
+    assert cli(config, "compute", "--subject", "nobody", "--dry-run").exit_code == 1
+    assert cli(config, "compute", "mylab.dubbled", "--dry-run").exit_code == 1
+
+
+@pytest.mark.parametrize("more", ["--subject=1", "--session=1", "--again", "mylab.doubled"])
+def test_a_removal_is_of_all_animals(config, more):
+    run(config, ["mylab.doubled"])
+    assert cli(config, "compute", "--remove", "mylab.doubled", more).exit_code == 2
+    assert len(sql(config.lake.root, "FROM mylab.doubled")) == 16
+
+
 def test_counts_are_kept_while_nothing_changes(config, monkeypatch):
     def counted():
         by_table = {row["table"]: row for row in tally.counts(config)}
