@@ -156,3 +156,11 @@ def test_a_sheet_of_another_package_needs_no_more_than_rows(lab, monkeypatch):
         lab.insertions_file.write_text(re.sub(r"-2[789]00\.0", depth, text, count=1), "utf-8")
         assert statuses(ingest(lab))[KIND, "insertions.csv"] == status
     assert depths(lab) == [-2900.0, -2900.0, -2900.0, -2800.0]
+
+
+def test_a_period_to_the_end_of_a_recording_that_ended_before_is_empty(lab):
+    change(lab, 2, '"right ALM, as planned",', '"right ALM, as planned",0-20;9999-end')
+    assert not reasons(ingest(lab))
+    found = sql(lake_root(lab), "FROM ephys.good_period WHERE insertion_number = 2")
+    periods = found.select("good_period_start", "good_period_end").rows()
+    assert sorted(periods) == [(0.0, 20.0), (9999.0, 9999.0)]

@@ -402,7 +402,10 @@ def _tables(layout: Layout, row: InsertionRow, place: _Place) -> dict[str, pa.Ta
     if row.good_periods:
         trials = _session_trials(layout, place)
         last: float = max(trials["stop_time"].to_pylist())
-        periods = [(start, last if end is None else end) for start, end in row.good_periods]
+        # To the end, of a recording that ended before: no time at all.
+        periods = [
+            (start, max(start, last) if end is None else end) for start, end in row.good_periods
+        ]
         rows["ephys.good_period"] = [
             {"good_period_start": start, "good_period_end": end} for start, end in periods
         ]
