@@ -81,7 +81,7 @@ def _show(output: Output, problems: list[Any], *, deep: bool) -> None:
     elif rows:
         shown = [n for n in rows[0] if n != "repair" and any(row[n] for row in rows)]
         output.table(rows, shown)
-        output.line(f"{len(rows)} problems")
+        output.line(f"{len(rows)} problem{'s' if len(rows) > 1 else ''}")
         if repairs:
             output.line("to repair, in this order:")
         for command in repairs:

@@ -89,7 +89,10 @@ class MaplakeError(Exception):
             text += f"; found {self.found}"
         if self.expected is not None:
             text += f"; expected {self.expected}"
-        return f"{text}. {self.hint}" if self.hint else text
+        if not self.hint:
+            return text
+        end = "" if text.endswith((".", "!", "?")) else "."  # what others say may end so
+        return f"{text}{end} {self.hint}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions cross process borders in parallel ingest; keyword arguments need this.

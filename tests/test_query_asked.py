@@ -135,6 +135,11 @@ def test_a_condition_that_is_no_text_does_not_spoil_the_others(lake, wrong):
     lake.conditions.remove("late")
 
 
+def test_a_message_ends_once():
+    said = [str(QueryError(text, hint="Ask again.")) for text in ("no file", "no file.", "none!")]
+    assert said == ["no file. Ask again.", "no file. Ask again.", "none! Ask again."]
+
+
 def test_a_lake_that_was_closed_opens_again(lake):
     before = lake.psth(101, 1, 1).rate
     lake.close()
