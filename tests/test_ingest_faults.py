@@ -11,8 +11,15 @@ import pytest
 from labs import content, ingest, lake_root, reasons, small
 
 from maplake.config import load
-from maplake.errors import ConfigError, LakeLockedError, LakeVersionError, NotFoundError
+from maplake.errors import (
+    ConfigError,
+    LakeLockedError,
+    LakeVersionError,
+    MissingFileError,
+    NotFoundError,
+)
 from maplake.ingest import pipeline
+from maplake.ingest.entered import load_animals
 from maplake.ingest.lakes import init
 from maplake.ingest.status import status
 from maplake.readers import kilosort
@@ -240,3 +247,18 @@ def test_status_tells_where_every_source_stands(tmp_path):
     others = [s for s in found.values() if s.subject_id == 400002]
     assert {s.status for s in others} == {"in"}
     assert {s.kind for s in others} == {"behavior", "ephys", "insertion_location"}
+
+
+def test_an_animal_that_nobody_knows_is_named(tmp_path):
+    lab = small(tmp_path, sessions=1)
+    report = ingest(lab, subject="mk002")  # in any case, and before it is in the lake
+    assert {s.h2o for s in report.sources if s.kind == "behavior"} == {"MK002"}
+    for dry_run in (True, False):
+        with pytest.raises(NotFoundError, match="MK001, MK002"):
+            ingest(lab, subject="MK009", dry_run=dry_run)
+
+
+def test_a_sheet_that_is_not_there_is_missing(tmp_path):
+    lab = small(tmp_path, sessions=1)
+    with pytest.raises(MissingFileError):
+        load_animals(load(lab.config), tmp_path / "none.xlsx")

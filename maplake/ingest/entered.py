@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from maplake import readers
 from maplake.config import Config
-from maplake.errors import FileFormatError, MaplakeError, SourceError, SpreadsheetError
+from maplake.errors import (
+    FileFormatError,
+    MaplakeError,
+    MissingFileError,
+    SourceError,
+    SpreadsheetError,
+)
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
 from maplake.ingest.publish import rewrite
 from maplake.ingest.report import SourceReport
@@ -72,9 +78,13 @@ def sheet_reader(kind: str, path: Path) -> Reader:
 
     Raises
     ------
+    MissingFileError
+        If there is no such file.
     FileFormatError
         If no reader of the kind knows the file's type.
     """
+    if not path.exists():
+        raise MissingFileError("there is no such spreadsheet", file=path)
     for reader in readers.of_kind(kind):
         if reader.find(path):
             return reader

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from maplake.ingest.index import read_index
 from maplake.ingest.lakes import update_catalog, writing
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.outdated import ON_REQUEST
-from maplake.ingest.plan import Plan, make_plan
+from maplake.ingest.plan import Plan, make_plan, subjects_by_h2o
 from maplake.ingest.publish import as_they_are, remember, rewrite
 from maplake.ingest.report import Report, report_item
 from maplake.ingest.session import FAILED, IN, PLANNED, Item, SessionPlan
@@ -117,7 +117,7 @@ def run(
     Raises
     ------
     NotFoundError
-        If a kind is unknown.
+        If a kind is unknown, or the animal.
     ConfigError
         If a configured path does not exist.
     ClusterError
@@ -132,11 +132,11 @@ def run(
         numbers = SessionNumbers(layout)
         states = read_index(layout)
         plan = make_plan(config, layout, numbers, states, kinds, replace=replace, again=again)
-        _select(plan, subject, session)
+        _select(plan, config, subject, session)
         report.sources += [report_item(item) for item in plan.others]
         report.sources += as_they_are(plan.sessions)
         return report
-    select = partial(_select, subject=subject, session=session, ready=ready)
+    select = partial(_select, config=config, subject=subject, session=session, ready=ready)
     plan = _begin(config, kinds, select, replace=replace, again=again, report=report)
     idle = [one for one in plan.sessions if not one.todo]
 
@@ -197,7 +197,7 @@ def prepare(
     """
     _check(config, kinds)
     report = Report()
-    select = partial(_select, subject=subject, session=session)
+    select = partial(_select, config=config, subject=subject, session=session)
     plan = _begin(config, kinds, select, replace=replace, again=never, report=report)
     return [one for one in plan.sessions if one.todo], report
 
@@ -230,17 +230,34 @@ def _check(config: Config, kinds: Sequence[str]) -> None:
 
 
 def _select(
-    plan: Plan, subject: int | str | None, session: int | None, ready: Ready | None = None
+    plan: Plan,
+    config: Config,
+    subject: int | str | None,
+    session: int | None,
+    ready: Ready | None = None,
 ) -> None:
     if subject is not None:
-        plan.sessions = [s for s in plan.sessions if str(subject) in (str(s.subject_id), s.h2o)]
-        plan.others = [i for i in plan.others if i.source.h2o == subject]
+        name = str(subject).lower()
+        _check_animal(plan, subjects_by_h2o(Layout(config.lake.root)), name)
+        plan.sessions = [s for s in plan.sessions if name in (str(s.subject_id), s.h2o.lower())]
+        plan.others = [i for i in plan.others if i.source.h2o.lower() == name]
     if session is not None:
         plan.sessions = [s for s in plan.sessions if s.session == session]
         plan.others = []
     if ready is not None:
         plan.sessions = [s for s in plan.sessions if _may(ready, s.name, s.items)]
         plan.others = [i for i in plan.others if _may(ready, " ".join(i.source.key), [i])]
+
+
+def _check_animal(plan: Plan, animals: Mapping[str, int], name: str) -> None:
+    """Refuse the name of an animal that neither the lake nor any file knows."""
+    found = {s.h2o for s in plan.sessions} | {i.source.h2o for i in plan.others} | set(animals)
+    numbers = {s.subject_id for s in plan.sessions} | set(animals.values())
+    if name not in {str(number) for number in numbers} | {h2o.lower() for h2o in found}:
+        known = ", ".join(sorted(found - {""})[:10])
+        raise NotFoundError(
+            f"there is no animal {name!r}", hint=f"Known are {known}." if known else None
+        )
 
 
 def _may(ready: Ready, name: str, items: Sequence[Item]) -> bool:
