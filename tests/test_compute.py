@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import textwrap
-from importlib.util import find_spec
 
 import polars as pl
 import pytest
 from computelabs import copy_lab
 from labs import content, ingest, sql
-from typer.testing import CliRunner
+from ownlab import MINE, OWN, RETURNED, cli, config, edit, lab
 
 import maplake
 from maplake.compute import tally
@@ -25,76 +24,7 @@ from maplake.layout import Layout
 from maplake.query.check import check
 from maplake.tables import get
 
-PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
-OWN = """
-import polars as pl
-from maplake.compute import INT, METHOD, REAL, TO_UNIT, UNIT, Column, sql_table, table
-
-FACTOR = 1
-
-@table(
-    "mylab.doubled",
-    "spike counts",
-    columns=(METHOD, UNIT, Column("doubled", INT, "twice the spikes")),
-    key=("clustering_method", "unit"),
-    refs=(TO_UNIT,),
-    inputs=("ephys.unit",),
-)
-def doubled(lake, key):
-    units = lake.table("ephys.unit").filter(**key)
-    return units.select("clustering_method", "unit", doubled=pl.col("spike_count") * 2 * FACTOR)
-
-per_session = sql_table(
-    "mylab.per_session",
-    "of a session",
-    by="session",
-    columns=(Column("total", INT, "sum"),),
-    inputs=("mylab.doubled",),
-    sql="SELECT sum(doubled) AS total FROM mylab.doubled "
-        "WHERE subject_id = $subject_id AND session = $session",
-)
-
-@table(
-    "mylab.whole",
-    "of the lake",
-    by="lake",
-    columns=(Column("sessions", INT, "number"),),
-    key=("sessions",),
-    inputs=("mylab.per_session",),
-)
-def whole(lake, key):
-    return [{"sessions": lake.table("mylab.per_session").collect().height}]
-"""
-
-RETURNED = OWN[OWN.index("return units") : OWN.index("\n\nper_session")]
-MINE = ["mylab.whole"]
-
-
-@pytest.fixture
-def lab(ingested_lab, tmp_path):
-    return copy_lab(ingested_lab, tmp_path / "lab")
-
-
-@pytest.fixture
-def config(lab):
-    (lab.directory / "lake_tables.py").write_text(OWN, encoding="utf-8")
-    return load(lab.config)
-
-
-def edit(config, old, new):
-    file = config.file.with_name("lake_tables.py")
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new), encoding="utf-8")
-
-
-def cli(config, *words):
-    app = __import__(f"{PACKAGE}.main", fromlist=["app"]).app
-    return CliRunner().invoke(app, ["--config", str(config.file), *words])
-
-
-def own(report):
-    return [d for d in report.done if d.table.startswith("mylab.")]
+__all__ = ["config", "lab"]  # fixtures
 
 
 def test_everything_once_then_nothing(config):
@@ -127,13 +57,6 @@ def test_a_dry_run_says_what_the_same_words_would_compute(config):
     assert set(would(*words, "--again")) == {("mylab.doubled", number, 1)}
     assert cli(config, "compute", "--subject", "nobody", "--dry-run").exit_code == 1
     assert cli(config, "compute", "mylab.dubbled", "--dry-run").exit_code == 1
-
-
-@pytest.mark.parametrize("more", ["--subject=1", "--session=1", "--again", "mylab.doubled"])
-def test_a_removal_is_of_all_animals(config, more):
-    run(config, ["mylab.doubled"])
-    assert cli(config, "compute", "--remove", "mylab.doubled", more).exit_code == 2
-    assert len(sql(config.lake.root, "FROM mylab.doubled")) == 16
 
 
 def test_counts_are_kept_while_nothing_changes(config, monkeypatch):
@@ -283,15 +206,6 @@ def test_a_table_of_the_whole_lab_that_changes(lab):
     assert stale_partitions(config) == []
 
 
-def test_the_repair_of_a_table_that_nobody_computes_is_to_remove_it(config):
-    run(config, MINE)
-    (config.file.parent / "lake_tables.py").unlink()
-    repairs = json.loads(cli(config, "check", "--json").stdout)["repairs"]
-    assert "maplake compute --remove mylab.doubled" in repairs
-    assert [cli(config, *repair.split()[1:]).exit_code for repair in repairs] == [0] * len(repairs)
-    assert cli(config, "check").exit_code == 0
-
-
 def stale_partitions(config):
     done = cli(config, "check", "--json")
     found = json.loads(done.stdout)["problems"]
@@ -365,36 +279,6 @@ def test_other_declaration_other_rows(config):
     assert not run(config, MINE).failed
     assert sql(config.lake.root, "FROM mylab.doubled")["twice"].dtype == pl.Float64
     assert check(config.lake.root) == []
-
-
-def test_removal_takes_dependants_along(config):
-    run(config, MINE)
-    before = content(config.lake.root)
-    assert set(remove(config, "mylab.per_session", dry_run=True)) == {
-        "mylab.per_session",
-        "mylab.whole",
-    }
-    assert content(config.lake.root) == before
-    assert remove(config, "mylab.doubled") == {
-        "mylab.doubled": 16, "mylab.per_session": 2, "mylab.whole": 1,
-    }  # fmt: skip
-    with maplake.open(config.lake.root) as lake, pytest.raises(NotFoundError):
-        lake.table("mylab.doubled")
-    assert not any("mylab" in path for path in content(config.lake.root))
-    assert check(config.lake.root) == []
-    assert {d.table for d in own(run(config, MINE))} == {
-        "mylab.doubled",
-        "mylab.per_session",
-        "mylab.whole",
-    }
-
-
-def test_a_module_that_is_gone_leaves_its_tables_readable(config):
-    run(config, MINE)
-    config.file.with_name("lake_tables.py").unlink()
-    assert len(sql(config.lake.root, "FROM mylab.doubled")) == 16
-    assert {s.status for s in standing(config) if s.table.startswith("mylab")} == {"stale"}
-    assert remove(config, "mylab.doubled")["mylab.doubled"] == 16
 
 
 @pytest.mark.parametrize(
