@@ -74,6 +74,7 @@ class Aligned:
         self.con = con
         self.root = root
         self._kept: dict[tuple[object, ...], str] = {}
+        self._known_units: dict[tuple[object, ...], pl.DataFrame] = {}
         self._declared: dict[tuple[object, ...], list[tuple[str, str]]] = {}
         self._views = PartitionViews(root, con)
         self._made = 0
@@ -145,22 +146,26 @@ class Aligned:
             self._declared = {key: found.rows()}
         return self._declared[key]
 
-    def units(self, keys: Mapping[str, Any]) -> str:
-        """Return the table of the probe's units: clustering_method, unit, unit_quality."""
-        return self._keep(
-            "units",
-            keys,
-            (),
-            lambda: (
-                "SELECT clustering_method, unit, unit_quality FROM ephys.unit "
-                f"WHERE {where(_part(keys))} ORDER BY clustering_method, unit"
-            ),
-        )
+    def _units(self, keys: Mapping[str, Any]) -> pl.DataFrame:
+        """Return the probe's units, in order: clustering_method, unit, unit_quality."""
+        name = (*_part(keys).values(), *self._stamps(keys))
+        if name not in self._known_units:
+            try:
+                with self._views.of(_part(keys)) as con:
+                    self._known_units[name] = con.sql(
+                        "SELECT clustering_method::VARCHAR AS clustering_method, "
+                        "unit::INTEGER AS unit, unit_quality::VARCHAR AS unit_quality "
+                        f"FROM ephys.unit WHERE {where(_part(keys))} ORDER BY ALL"
+                    ).pl()
+            except failures() as error:
+                raise QueryError(said(error)) from error
+            while len(self._known_units) > _CACHED:
+                self._known_units.pop(next(iter(self._known_units)))
+        return self._known_units[name]
 
     def methods(self, keys: Mapping[str, Any]) -> list[str]:
         """Return the clustering methods of the probe's units."""
-        query = f"SELECT DISTINCT clustering_method FROM temp.main.{self.units(keys)} ORDER BY ALL"
-        return [str(name) for name in frame(self.con, query)["clustering_method"]]
+        return self._units(keys)["clustering_method"].unique().sort().to_list()
 
     def insertions(self, keys: Mapping[str, Any]) -> list[int]:
         """Return the insertion numbers of a session, or the one that is asked for if it exists."""
@@ -177,14 +182,12 @@ class Aligned:
         """
         import polars as pl
 
-        chosen = where({k: keys[k] for k in ("clustering_method", "unit")})
-        found = frame(
-            self.con,
-            f"SELECT clustering_method, unit FROM temp.main.{self.units(keys)} WHERE {chosen} "
-            f"AND ({literal(all_units)} OR unit_quality <> 'all') ORDER BY ALL",
+        found = self._units(keys).filter(
+            pl.lit(bool(all_units)) | (pl.col("unit_quality") != "all"),
+            *(pl.col(k) == keys[k] for k in ("clustering_method", "unit") if keys[k] is not None),
         )
         columns = [pl.lit(int(keys[k]), pl.Int32).alias(k) for k in _INSERTION]
-        return found.select(*columns, pl.all()).select(UNIT_KEY)
+        return found.select(*columns, *UNIT_KEY[3:])
 
     def spike_file(self, keys: Mapping[str, Any]) -> Path:
         """Return the file of the probe's spikes; there may be none."""
@@ -209,12 +212,8 @@ class Aligned:
         NotFoundError
             If there is no such unit, or several clusterings have it.
         """
-        wanted = {k: keys[k] for k in ("unit", "clustering_method")}
-        found = frame(
-            self.con,
-            f"SELECT DISTINCT clustering_method FROM temp.main.{self.units(keys)} "
-            f"WHERE {where(wanted)} ORDER BY ALL",
-        )["clustering_method"].to_list()
+        chosen = self.chosen_units(keys, all_units=True)
+        found = chosen["clustering_method"].unique().sort().to_list()
         if not found:
             raise no_units(self.con, keys)
         if len(found) > 1:
