@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -134,6 +135,7 @@ def questions(root: Path, sessions: int, repeat: int) -> list[Figure]:
                 "one session's units by SQL": ask(
                     "FROM ephys.unit WHERE subject_id = 400001 AND session = 1"
                 ),
+                "count of all trials": ask("SELECT count(*) FROM experiment.session_trial"),
             },
             repeat,
         )
@@ -146,30 +148,45 @@ def questions(root: Path, sessions: int, repeat: int) -> list[Figure]:
 
 
 def merged(config: Config, repeat: int) -> list[Figure]:
-    """Questions about all units after `maplake compact`, which is undone then."""
+    """Questions over all sessions with no table merged, and with all small ones.
+
+    In the end those are merged that a new lake merges.
+    """
     root = config.lake.root
     file = next((root / "tables/ephys/unit").rglob("part.parquet"))
-    compact.compact(config)
-    try:
+    questions = {
+        "count of all units": "SELECT count(*) FROM ephys.unit",
+        "one session's units by SQL": "FROM ephys.unit WHERE subject_id = 400001 AND session = 1",
+        "count of all trials": "SELECT count(*) FROM experiment.session_trial",
+    }
+    figures = []
+
+    def ask(state: str) -> None:
         with maplake.open(root) as lake, duckdb.connect() as con:
-            one = "FROM ephys.unit WHERE subject_id = 400001 AND session = 1"
             works: dict[str, Callable[[], object]] = {
-                READ: lambda: con.sql(
-                    f"SELECT * FROM read_parquet('{file.as_posix()}')"
-                ).fetchall(),
-                "count of all units, compacted": lambda: lake.sql(
-                    "SELECT count(*) FROM ephys.unit"
-                ).fetchall(),
-                "one session's units by SQL, compacted": lambda: lake.sql(one).fetchall(),
+                READ: lambda: con.sql(f"SELECT * FROM read_parquet('{file.as_posix()}')").fetchall()
             }
+            for name, query in questions.items():
+                works[f"{name}, {state}"] = lambda query=query: lake.sql(query).fetchall()
             times = shortest(works, repeat)
-    finally:
-        compact.undo(config)
-    floor = times.pop(READ)
-    return [
-        Figure(name, t, READ, floor, 0.1 if name.startswith("count") else None)
-        for name, t in times.items()
-    ]
+        floor = times.pop(READ)
+        figures.extend(Figure(name, t, READ, floor) for name, t in times.items())
+
+    places = [root / ".maplake" / name for name in ("compact", "compact.json")]
+    with tempfile.TemporaryDirectory(dir=root.parent) as kept:
+        for place in places:
+            shutil.move(place, kept)
+        try:
+            catalog.build(root)
+            ask("no table merged")
+            compact.compact(config)
+            ask("after `maplake compact`")
+            compact.undo(config)
+        finally:
+            for place in places:
+                shutil.move(Path(kept) / place.name, place)
+            catalog.build(root)
+    return figures
 
 
 def marginal(few: Config, many: Config, repeat: int) -> list[Figure]:

@@ -176,10 +176,10 @@ def status(
 
 def _advise(state: State, sources: Sequence[Any]) -> None:
     """Name what makes a large lake quick to ask, while it is not done."""
-    from maplake.layout import Layout
+    from maplake.ingest.compact import is_done
 
     sessions = {(s.subject_id, s.session) for s in sources if s.session is not None}
-    if len(sessions) >= _LARGE and not Layout(state.config.lake.root).compact_list.exists():
+    if len(sessions) >= _LARGE and not is_done(state.config):
         state.output.note(
             f"{len(sessions)} sessions: `maplake compact` makes SQL over all of them ten times "
             "as fast"

@@ -213,7 +213,9 @@ def test_status_of_a_large_lake_names_what_makes_it_quick(fake, home, sessions, 
     fake("maplake.ingest.status.status", many)
     if is_compact:
         (home / "lake" / ".maplake").mkdir(parents=True, exist_ok=True)
-        (home / "lake" / ".maplake" / "compact.json").write_text("{}", "utf-8")
+        (home / "lake" / ".maplake" / "compact.json").write_text(
+            '{"tables": ["ephys.unit", "ephys.unit_waveform"]}', "utf-8"
+        )
     done = run("status")
     assert ("maplake compact" in done.stderr) == (sessions == 200 and not is_compact)
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import duckdb
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from computelabs import copy_lab
 from labs import content, sql
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from maplake.compute.run import run as compute
 from maplake.config import load
+from maplake.errors import IntegrityError
 from maplake.ingest import compact as module
 from maplake.ingest import pipeline
 from maplake.ingest.compact import compact, undo
@@ -65,10 +67,51 @@ def sound(config):
     assert merged(root) == before
 
 
+def test_a_new_lake_keeps_merged_what_is_asked_across_sessions(lab, config, root):
+    names = {table.full_name for table in stored() if table.merged}
+    assert {"ephys.unit", "experiment.session"} <= names
+    assert {t.full_name for t in stored() if is_compact(root, t)} == names
+    animals = {f"subject_id={s.subject_id}" for s in lab.sessions}
+    assert {tuple(p.split("/")[1:4]) for p in merged(root)} == {
+        (*name.split("."), animal) for name in names for animal in animals
+    }
+    file = root / f".maplake/compact/tables/ephys/unit/{min(animals)}/part.parquet"
+    pq.write_table(pq.read_table(file).slice(0, 3), file)
+    with duckdb.connect(str(root / "lake.duckdb"), read_only=True) as con:
+        # The views read the merged files, and nothing else.
+        assert con.sql("SELECT count(*) FROM ephys.unit").fetchall() == [(3,)]
+    assert {"maplake compact"} == {p.repair for p in check(root) if p.kind == "compact"}
+    file.unlink()
+    delete(config, Target(lab.sessions[0].subject_id, 1))  # takes in what it misses
+    assert check(root, deep=True) == []
+
+
+def test_a_lake_from_before_there_were_merged_files_stays_as_it_is(lab, config, root):
+    undo(config)
+    delete(config, Target(lab.sessions[0].subject_id, 1))
+    undelete(config, Target(lab.sessions[0].subject_id, 1))
+    pipeline.run(config)
+    assert not merged(root)
+    assert not any(is_compact(root, table) for table in stored())
+
+
+def test_what_cannot_be_merged_anew_is_named(lab, config, root):
+    subject = lab.sessions[0].subject_id
+    (root / f".maplake/compact/tables/ephys/unit/subject_id={subject}/part.parquet").unlink()
+    file = next((root / f"tables/ephys/unit/subject_id={subject}/session=2").rglob("part.parquet"))
+    file.write_bytes(b"PAR1")
+    before = content(root)
+    with pytest.raises(IntegrityError, match="cannot be read") as caught:
+        delete(config, Target(subject, 1))
+    assert caught.value.file == str(file)
+    assert content(root) == before
+
+
 def test_views_see_the_same_rows_in_fewer_files(lab, config, root):
     before, rows = content(root), everything(root)
+    some = merged(root)
     planned = compact(config, dry_run=True)
-    assert not merged(root)
+    assert merged(root) == some
     done = compact(config)
     assert [(d.table, d.files, d.merged) for d in done] == [
         (d.table, d.files, d.merged) for d in planned
@@ -167,6 +210,7 @@ def test_a_damaged_merged_file_is_found_and_mended(lab, config, root):
 
 
 def test_large_tables_stay_as_they_are(config, root, monkeypatch):
+    undo(config)
     monkeypatch.setattr(module, "SMALL", 1)
     assert compact(config) == []
     assert not any(is_compact(root, table) for table in stored())
@@ -180,7 +224,7 @@ def test_the_command(lab, root):
         assert done.exit_code == 0, done.output
         return done.stdout
 
-    assert "ephys.unit" in cli("compact", "--dry-run")
-    assert not Layout(root).compact_list.exists()
+    assert "ephys.unit_waveform" in cli("compact", "--dry-run")
+    assert "unit_waveform" not in Layout(root).compact_list.read_text("utf-8")
     assert "merged into" in cli("compact")
     assert "merged files were removed" in cli("compact", "--undo")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from maplake.config import Config
@@ -134,6 +134,10 @@ def _complete(layout: Layout) -> None:
         with staging_run(layout.root) as run:
             stage = Stage(layout, run)
             stage_global(stage, layout, first, replace=False)
+            if not known:  # what came before is in no merged file: `maplake compact` sees to it
+                merged = sorted(table.full_name for table in stored() if table.merged)
+                place = layout.compact_list.relative_to(layout.root).as_posix()
+                stage.json(PurePosixPath(place), {"tables": merged})
             commit(layout, [stage.finish()], {"command": "init"})
     if not layout.format_file.exists():
         files.write_json(layout.format_file, {"format_version": FORMAT_VERSION})

@@ -47,6 +47,7 @@ def _archived(table: Table) -> Table:
         kind="archive",
         order=table.sort_columns,
         computed=(),
+        merged=False,
     )
 
 

@@ -65,6 +65,7 @@ TABLES = (
         ),
         store=Store.INSERTION,
         kind="ephys",
+        merged=True,
     ),
     Table(
         "ephys",
@@ -98,6 +99,7 @@ TABLES = (
         refs=(TO_INSERTION, Ref(("brain_area",), "lab.brain_area")),
         store=Store.INSERTION,
         kind="insertion_location",
+        merged=True,
     ),
     Table(
         "ephys",
@@ -210,6 +212,7 @@ TABLES = (
         unique=(("unit_uid",),),
         store=Store.INSERTION,
         kind="ephys",
+        merged=True,
     ),
     Table(
         "ephys",

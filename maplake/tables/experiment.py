@@ -85,6 +85,7 @@ TABLES = (
         ),
         unique=(("subject_id", "session_datetime"),),
         kind="behavior",
+        merged=True,
     ),
     Table(
         "experiment",

@@ -165,6 +165,8 @@ class Table:
     ``kind`` is the kind of source that fills it (behavior, ephys, …); empty = several or none.
     ``computed`` are columns that the public view adds; that view is then written in ``query/sql``.
     ``rows`` are the constant rows of a lookup, or the first rows of a global table.
+    ``merged``: kept merged by animal in every new lake, as it is asked across all sessions; see
+    :mod:`maplake.writers.compact`.
     """
 
     schema: str
@@ -181,6 +183,7 @@ class Table:
     rows: tuple[tuple[object, ...], ...] = ()
     computed: tuple[Column, ...] = ()
     row_group: int = 100_000
+    merged: bool = False
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.all_columns]

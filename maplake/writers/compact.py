@@ -3,7 +3,8 @@
 A lake of a thousand sessions has thousands of tiny files per table, and opening them is what
 queries wait for. ``tables/`` stays as it is, for every reader of Parquet; a merged copy lies in
 ``.maplake/compact/``. Each commit writes the merged files of the animals that it changes along,
-so views are never behind.
+so views are never behind. A new lake keeps the tables merged whose declaration says so
+(``merged``), ``maplake compact`` all small ones.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from maplake.errors import IntegrityError
 from maplake.layout import PART, Layout, compact_file
 from maplake.recordfile import read_json
 from maplake.tables import SCHEMAS, TABLES, Table, own
@@ -90,9 +92,7 @@ def _with(table: Table, layout: Layout, subject: str, news: dict[str, Path | Non
     try:
         old = pq.ParquetFile(layout.root / compact_file(table, subject)).read()
         old = old.select(_schema(table).names).cast(_schema(table))
-    except FileNotFoundError:
-        old = _schema(table).empty_table()
-    except (OSError, KeyError, ValueError, pa.ArrowException):  # damaged: merge anew
+    except (OSError, KeyError, ValueError, pa.ArrowException):  # none yet, or damaged
         there = {path: layout.root / path for path in _present(layout, table, subject)}
         return merge(table, {**there, **news})
     for path in news:
@@ -119,13 +119,27 @@ def merge(table: Table, sources: dict[str, Path | None]) -> pa.Table:
         The declaration.
     sources
         File to read by the partition's path; None = no rows.
+
+    Raises
+    ------
+    IntegrityError
+        If a file is damaged.
     """
     schema = _schema(table)
     found = [schema.empty_table()]
     for path, source in sorted(sources.items()):
         if source is None:
             continue
-        data = pq.ParquetFile(source).read()
+        try:
+            data = pq.ParquetFile(source).read()
+        except (OSError, pa.ArrowException) as error:
+            raise IntegrityError(
+                "a file of a table cannot be read, to be merged with those of its animal",
+                file=source,
+                found=str(error),
+                hint="`maplake check --deep` says what repairs it; where several are damaged, run "
+                "`maplake compact --undo` first.",
+            ) from error
         for name, value in _values(table, path).items():
             column = pa.array([value] * data.num_rows, schema.field(name).type)
             data = data.append_column(name, column)
