@@ -173,7 +173,8 @@ def log(
     if json:
         state.output.document({"commits": [asdict(one) for one in found]})
     elif not found:
-        state.output.line("nothing was changed yet")
+        asked = subject_id is not None or session is not None
+        state.output.line("nothing of this is in the log" if asked else "nothing was changed yet")
     for one in () if json else found:
         state.output.line(one.headline)
         for line in one.lines(rows=rows):

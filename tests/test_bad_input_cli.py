@@ -175,6 +175,20 @@ def test_a_misspelt_key(case):
     assert case.unchanged()
 
 
+@pytest.mark.parametrize("predicate", ["trail <= 50", "trial", ""])
+def test_a_condition_that_is_none(case, predicate):
+    text = case.config.read_text("utf-8")
+    try:
+        case.config.write_text(f"{text}\n[conditions]\nbad = '{predicate}'\n", "utf-8")
+        done = case.run("catalog")
+    finally:
+        case.config.write_text(text, "utf-8")
+    assert done.exit_code == 3
+    line = text.count("\n") + 3
+    assert f"lake.toml, line {line}, key conditions.bad" in done.stderr
+    assert case.unchanged()
+
+
 def test_empty_folders(tmp_path):
     (tmp_path / "behavior").mkdir()
     (tmp_path / "lake.toml").write_text(

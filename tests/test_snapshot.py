@@ -17,7 +17,13 @@ from typer.testing import CliRunner
 
 import maplake
 from maplake.config import load
-from maplake.errors import IntegrityError, LakeError, LakeReadOnlyError, NotFoundError
+from maplake.errors import (
+    IntegrityError,
+    LakeError,
+    LakeReadOnlyError,
+    NotFoundError,
+    QueryError,
+)
 from maplake.ingest import pipeline, snapshot
 from maplake.ingest.delete import Target, delete
 from maplake.ingest.rebuild import rebuild_session
@@ -164,13 +170,13 @@ def test_an_opened_snapshot_is_not_written_to(lab, config, root):
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "../x", ".hidden", "x" * 101, "é", "a b", "a."])
 def test_names_that_are_none(config, name):
-    with pytest.raises(LakeError, match="cannot be the name"):
+    with pytest.raises(QueryError, match="cannot be the name"):
         snapshot.take(config, name)
 
 
 def test_a_name_is_given_once(config):
     snapshot.take(config, "paper")
-    with pytest.raises(LakeError, match="already"):
+    with pytest.raises(QueryError, match="already"):
         snapshot.take(config, "Paper")
 
 

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from maplake.config import Config
-from maplake.errors import IntegrityError, LakeReadOnlyError, LakeVersionError
+from maplake.config.model import place_of
+from maplake.errors import ConfigError, IntegrityError, LakeReadOnlyError, LakeVersionError
 from maplake.ingest.state import read_manifest
 from maplake.layout import (
     FORMAT_VERSION,
@@ -257,6 +258,11 @@ def update_catalog(config: Config, *, force: bool = False) -> bool:
     Returns
     -------
     Whether it was rebuilt.
+
+    Raises
+    ------
+    ConfigError
+        If a condition or alignment of ``lake.toml`` is wrong; it names file and line.
     """
     options = catalog_options(config)
     root = config.lake.root
@@ -269,8 +275,32 @@ def update_catalog(config: Config, *, force: bool = False) -> bool:
     with write_lock(root, config.lake.lock_timeout_s), files.lake_faults(root):
         if not force and catalog.is_current(root, **options):
             return False
-        catalog.build(root, **options)
+        _build_catalog(config)
     return True
+
+
+def _build_catalog(config: Config) -> None:
+    try:
+        catalog.build(config.lake.root, **catalog_options(config))
+    except ConfigError as error:
+        raise _in_settings(config, error) from error
+
+
+def _in_settings(config: Config, error: ConfigError) -> ConfigError:
+    """Return an error of a condition or alignment with its place in ``lake.toml``."""
+    named = {f"condition {name!r}": ("conditions", name) for name in config.conditions}
+    named |= {f"align type {name!r}": ("align_types", name) for name in config.align_types}
+    key = named.get(error.place or "")
+    if key is None:  # one that lies in the lake
+        return error
+    return ConfigError(
+        error.message,
+        file=config.file,
+        place=place_of(key, config.lines),
+        found=error.found,
+        expected=error.expected,
+        hint=error.hint,
+    )
 
 
 def _last_commit(root: Path) -> int:
@@ -299,6 +329,6 @@ def catalog_kept(config: Config, parts: Iterable[Staged]) -> Iterator[None]:
     try:
         yield
         with files.lake_faults(layout.root):
-            catalog.build(layout.root, **catalog_options(config))
+            _build_catalog(config)
     finally:
         files.remove(mark)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from maplake.config import Config
-from maplake.errors import IntegrityError, LakeError, NotFoundError
+from maplake.errors import IntegrityError, LakeError, NotFoundError, QueryError
 from maplake.ingest.lakes import check_version, writing
 from maplake.ingest.state import hash_whole_file, read_manifest
 from maplake.layout import FORMAT_VERSION, Layout, safe_name
@@ -86,8 +86,10 @@ def take(config: Config, name: str, note: str = "") -> Snapshot:
 
     Raises
     ------
+    QueryError
+        If the name cannot be used or is taken.
     LakeError
-        If the name cannot be used or is taken, or the lake cannot be written to.
+        If the lake cannot be written to.
     """
     with writing(config) as layout, staging_run(layout.root) as run:
         _check_name(layout, name)
@@ -112,12 +114,16 @@ def take(config: Config, name: str, note: str = "") -> Snapshot:
 def _check_name(layout: Layout, name: str) -> None:
     taken = {folder.name.lower() for folder in _folders(layout)}
     if safe_name(name) != name or len(name) > 100 or name.endswith("."):
-        raise LakeError(
+        raise QueryError(
             f"{name!r} cannot be the name of a snapshot",
             expected="letters, digits, _, - and ., at most 100",
         )
     if name.lower() in taken:
-        raise LakeError(f"there is a snapshot {name!r} already", file=layout.root)
+        raise QueryError(
+            f"there is a snapshot {name!r} already",
+            file=layout.root,
+            hint="Take another name, or remove it with `maplake delete-snapshot`.",
+        )
 
 
 def _records(meta: Path) -> Iterator[Path]:
