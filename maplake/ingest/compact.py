@@ -17,7 +17,7 @@ from maplake.writers import compact as writer
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
 
-__all__ = ["Compacted", "compact", "is_done", "undo"]
+__all__ = ["Compacted", "compact", "undo"]
 
 #: Tables whose files are larger than this on average gain nothing, bytes.
 SMALL = 256 << 10
@@ -80,11 +80,6 @@ def compact(config: Config, *, dry_run: bool = False) -> list[Compacted]:
             stage.abandon()
     update_catalog(config)
     return done
-
-
-def is_done(config: Config) -> bool:
-    """Whether the lake keeps more tables merged than a new one does."""
-    return any(not table.merged for table in writer.listed(Layout(config.lake.root)))
 
 
 def undo(config: Config) -> int:
