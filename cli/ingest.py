@@ -176,12 +176,13 @@ def status(
 
 def _advise(state: State, sources: Sequence[Any]) -> None:
     """Name what makes a large lake quick to ask, while it is not done."""
+    from maplake.query.known import tables_of
     from maplake.query.views import is_compact
-    from maplake.tables import stored
 
     root = state.config.lake.root
     sessions = {(s.subject_id, s.session) for s in sources if s.session is not None}
-    rest = [table for table in stored() if not table.merged]  # a new lake merges the others
+    # Those that are declared so are merged in every new lake.
+    rest = [table for table in tables_of(root).values() if not table.merged]
     if len(sessions) >= _LARGE and not any(is_compact(root, table) for table in rest):
         state.output.note(
             f"{len(sessions)} sessions: `maplake compact` makes SQL over all of them ten times "
