@@ -204,6 +204,32 @@ def test_newer_protocols_tell_to_which_port_the_animal_went_on(tmp_path):
     assert (kinds.count("doubledip"), kinds.count("trialend")) == (2, 0)
 
 
+def test_a_trial_whose_go_cue_never_came_is_a_trial(tmp_path):
+    session = simulate_foraging(tmp_path, "HH09", START, ForagingOptions(trials=9), seed=3)
+    number = next(n for n, t in enumerate(session.trials, 1) if t.licks and not t.early and n > 1)
+    trial = session.trials[number - 1]
+    go, duration = next((at, long) for at, state, long in trial.events if state == "GoCue")
+    text = session.path.read_text(encoding="utf-8")
+    cue = f"STATE;{trial.ended};{go};{go + duration};GoCue;{duration}"
+    assert text.count(cue) == 1
+    text = text.replace(cue, f"STATE;{trial.ended};nan;nan;GoCue;nan")
+    session.path.write_text(text, encoding="utf-8")
+    records = foraging.read(session.path)
+    assert [row["trial"] for row in rows(records, "session_trial")] == list(range(1, 10))
+    kinds = [r["trial_event_type"] for r in rows(records, "trial_event") if r["trial"] == number]
+    assert kinds == [STATE_EVENTS[state] for _, state, _ in trial.events if state != "GoCue"]
+    assert rows(records, "behavior_trial")[number - 1]["early_lick"] == "early"
+    assert not records.skipped
+
+
+def test_the_state_in_which_bpod_starts_a_trial_is_no_event(tmp_path):
+    session = simulate_foraging(tmp_path, "HH09", START, ForagingOptions(trials=3))
+    text = session.path.read_text(encoding="utf-8").replace(";0.1;0.13;Start", ";0.0;0.03;Start")
+    session.path.write_text(text, encoding="utf-8")
+    kinds = [row["trial_event_type"] for row in rows(foraging.read(session.path), "trial_event")]
+    assert (kinds.count("bitcodestart"), kinds.count("delay")) == (0, 3)
+
+
 def test_a_cut_off_file_gives_its_whole_trials(tmp_path):
     session = simulate_foraging(tmp_path, "HH09", START)
     lines = session.path.read_text(encoding="utf-8").split("\n")
@@ -261,8 +287,8 @@ BAD = {
     ),
     "no channel": (spoil("WaterPort_L_ch_in", "WaterPort_X_ch_in"), errors.CorruptFileError),
     "no probability": (spoil("reward_probabilities_R", "x"), errors.CorruptFileError),
-    "non-finite": (spoil(";0.0;0.03;Start", ";inf;0.03;Start"), errors.CorruptFileError),
-    "no number": (spoil(";0.0;0.03;Start", ";x;0.03;Start"), errors.CorruptFileError),
+    "non-finite": (spoil(";0.1;0.13;Start", ";inf;0.03;Start"), errors.CorruptFileError),
+    "no number": (spoil(";0.1;0.13;Start", ";x;0.03;Start"), errors.CorruptFileError),
     "no time": (spoil("TRIAL;2020-05-04", "TRIAL;2020-15-44"), errors.CorruptFileError),
 }
 

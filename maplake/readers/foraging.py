@@ -2,11 +2,12 @@
 
 ``project/experiments/{experiment}/setups/{setup}/sessions/{name}/{name}.csv``, where the name is
 ``YYYYMMDD-HHMMSS``. Several bpod sessions of a day, in the order in which they started, make one
-session with running trial numbers; trials without a go cue are left out and have no number.
+session with running trial numbers; trials without a state GoCue are left out and have no number.
 
 Events and licks have bpod's times, from trial start. The computer's clock lags by milliseconds and
 more: only start and stop of trials come from it. As published, a bpod session starts a new block,
-and ``trial_available_reward`` tells what earlier trials left over at each port.
+``trial_available_reward`` tells what earlier trials left over at each port, the state in which
+bpod starts a trial is no event, and a trial whose go cue never came is a trial.
 """
 
 from __future__ import annotations
@@ -150,8 +151,8 @@ def read(paths: Sequence[Path] | Path, context: BehaviorContext | None = None) -
     Records
         Tables ``experiment.*`` as declared, ``experiment.session`` with username and rig. Times
         of trials in seconds from the first trial's start, of events from their trial's. Skipped:
-        trials without go cue (``bpod trial``, named ``{file}:{number}``), files without trials or
-        of another task.
+        trials without state GoCue (``bpod trial``, named ``{file}:{number}``), files without
+        trials or of another task.
         ``info``: ``bitcodes``, dict of trial to code; ``trial_total``; ``h2o``.
 
     Raises
@@ -231,10 +232,10 @@ class _Builder:
             self._add_settings(trial, task)
 
     def _usable(self, bpod: BpodSession, path: Path) -> list[BpodTrial]:
-        """Return the trials with a go cue; the others are skipped."""
+        """Return the trials that list a go cue, if only as not reached; the others are skipped."""
         usable = []
         for trial in bpod.trials:
-            if any(name == "GoCue" for name, _, _ in trial.states):
+            if "GoCue" in trial.listed:
                 usable.append(trial)
             else:
                 item = f"{path.stem}:{trial.number}"
@@ -304,7 +305,8 @@ class _Builder:
         times = (self._seconds(trial.start), self._seconds(trial.stop))
         self.rows["session_trial"].append((number, *times))
         licks = sorted((time, channels[name]) for name, time in trial.inputs if name in channels)
-        go = min(start for name, start, _ in trial.states if name == "GoCue")
+        cues = [start for name, start, _ in trial.states if name == "GoCue"]
+        go = min(cues, default=LONGEST)  # without cue, every lick came before it
         chosen = _entered(trial, "Choice", task.ports)
         outcome = "miss" if chosen else "ignore"
         if chosen and _entered(trial, "Reward", task.ports):
@@ -319,7 +321,9 @@ class _Builder:
         self.rows["action_event"] += [
             (number, place, f"{port} lick", time) for place, (time, port) in enumerate(licks)
         ]
-        events = [(t, STATE_EVENTS[n], d) for n, t, d in trial.states if n in STATE_EVENTS]
+        events = [
+            (t, STATE_EVENTS[n], d) for n, t, d in trial.states if n in STATE_EVENTS and t > 0
+        ]
         events.sort(key=lambda event: event[0])  # stable: simultaneous ones stay in file order
         self.rows["trial_event"] += [
             (number, place, kind, min(time, LONGEST), _capped(time, duration))
@@ -451,10 +455,12 @@ READER = Reader(
     read=read,
     identify=identify,
     joins=True,
-    version=3,
+    version=4,
     changes={
         2: "a trial lasts until the next one starts, as published, not until END-TRIAL",
         3: "Double_dipped_to_{L,R,M} are double dips; beyond 9999 s start and end are cut, not "
         "durations and licks; a file without a trial that can be used does not begin the session",
+        4: "a trial that lists the state GoCue without reaching it is a trial, as published; the "
+        "state in which bpod starts a trial, at 0 s, is no event",
     },
 )

@@ -45,8 +45,8 @@ class BpodTrial:
     """A trial as bpod saw it.
 
     ``states`` are the visits (name, start, duration), ``inputs`` the events (name, time), in s
-    from the trial's start; ``transitions`` the names of the states entered. The rest is what was
-    printed about it: None = nothing.
+    from the trial's start; ``transitions`` the names of the states entered, ``listed`` of those
+    with a row, visited or not. The rest is what was printed about it: None = nothing.
     """
 
     row: int
@@ -56,6 +56,7 @@ class BpodTrial:
     states: list[tuple[str, float, float]] = field(default_factory=list)
     inputs: list[tuple[str, float]] = field(default_factory=list)
     transitions: set[str] = field(default_factory=set)
+    listed: set[str] = field(default_factory=set)
     variables: dict[str, Any] = field(default_factory=dict)
     motors: dict[str, Any] = field(default_factory=dict)
     rewards: dict[str, bool] = field(default_factory=dict)
@@ -127,8 +128,9 @@ def _collect(rows: Sequence[Row], trials: Sequence[BpodTrial]) -> _Marks:
         if index >= ends[place]:
             place += 1
         trial = trials[place]
-        if row.type == "STATE":
-            if label in _STATES and row.initial.strip().lower() not in ("nan", ""):
+        if row.type == "STATE" and label in _STATES:
+            trial.listed.add(label)
+            if row.initial.strip().lower() not in ("nan", ""):
                 trial.states.append(_visit(row, label, trial.number))
         elif row.type == "TRANSITION":
             trial.transitions.add(label)

@@ -26,7 +26,7 @@ class ForagingOptions:
 
     ``print_first`` = newer protocols, which print block and bitcode before a trial runs; older ones
     print the block after it, and no bitcode. ``quoted`` False leaves out the quote rule. ``no_go``
-    are the places, from 1, of trials that end without go cue.
+    are the places, from 1, of trials without a go cue: not even one that was not reached.
     """
 
     trials: int = 30
@@ -165,7 +165,7 @@ def _course(
 ) -> tuple[list[tuple[float, str]], list[tuple[float, str, float]], float]:
     """Return licks, states that are events (time, state, duration), and the end."""
     licks = [(_ticks(go / 2), "left")] if early else []
-    events = [(0.0, "Start", 0.03), (0.2, "DelayStart", _ticks(go - 0.2))]
+    events = [(0.1, "Start", 0.03), (0.2, "DelayStart", _ticks(go - 0.2))]
     end = _ticks(go + 2.0)
     if has_go:
         events.append((go, "GoCue", 0.01))
@@ -306,7 +306,7 @@ def _write_states(writer: _Writer, trial: ForagingTrial) -> None:
     visited += [(f"Auto_Water_{_LETTERS[port]}", 0.35, 0.04) for port in trial.auto_water]
     for state, time, duration in visited:
         writer.row("STATE", trial.ended, time, time + duration, state, duration)
-    seen = {state for state, _, _ in visited}
+    seen = {state for state, _, _ in visited} | (set() if trial.has_go else {"GoCue"})
     states = [f"{s}_{x}" for s in ("Choice", "Reward", "Auto_Water") for x in _LETTERS.values()]
     for state in (*states, "GoCue", "ITIBeforeVideoOn", "Double_dipped", _EXIT):
         if state not in seen:
