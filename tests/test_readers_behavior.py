@@ -387,10 +387,13 @@ def test_photostim_needs_autolearn_and_the_full_last_delay(ingest):
         trial(plain(1.2049), stim=6),
         trial(interrupted, stim=6),
         trial(plain(0.8), stim=99),
+        trial(plain(1.205), stim=6),
+        trial(plain(1.2051), stim=6),
     ]
     records = ingest(trials)
     found = rows(records, "photostim_event", "trial", "photostim_event_time")
-    assert found == [(1, 1.5), (5, 1.5), (6, 2.0)]  # 1.2049 s is 1.2 to two decimals
+    # To two decimals, the last of them even where there are two as near.
+    assert found == [(1, 1.5), (5, 1.5), (6, 2.0), (8, 1.5)]
     # Only the protocols that were used are listed.
     assert rows(records, "photostim", "photo_stim", "duration", "waveform") == [(6, 0.5, None)]
     assert column(records, "photostim_location", "ml_location") == [-1500.0, 1500.0]

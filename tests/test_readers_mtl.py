@@ -115,6 +115,11 @@ def test_the_readers_of_both_tasks_tell_the_files_apart(tmp_path):
     truth = simulate_mtl(tmp_path, "BM12", START)
     with pytest.raises(errors.FileFormatError):
         DELAY_RESPONSE.read(truth.path, BehaviorContext({}))
+    target = {"X_center": 1.0, "Y_center": 1.0, "Z_center": 1.0, "SamplePeriod": 1.0}
+    change("SettingsFile", {"GUI": target})(truth.path)
+    assert mtl.matches_content(truth.path)
+    change("SettingsFile", {"GUI": {**target, "DelayPeriod": 1.2}})(truth.path)
+    assert not mtl.matches_content(truth.path)
     change("SettingsFile", {"GUI": {"X_center": 1.0, "SamplePeriod": 1.0}})(truth.path)
     assert not mtl.matches_content(truth.path)
     with pytest.raises(errors.FileFormatError, match="multi-target"):
@@ -144,6 +149,21 @@ def test_blocks_count_from_one_where_a_session_begins_within_a_block(tmp_path):
 
     change("TrialBlockOrder", begin_within)(truth.path)
     assert table(mtl.read(truth.path), "mtl_block_trial")["block"] == expected
+
+
+def test_a_block_counts_its_trials_without_end_too(tmp_path):
+    truth = simulate_mtl(tmp_path, "BM12", START, trials=10, lost=(2,))
+
+    def interrupt(events):
+        events["Trial"][0, 0][0, 1]["States"][0, 0]["TrialEnd"][0, 0][:] = np.nan
+        return events
+
+    change("RawEvents", interrupt)(truth.path)
+    records = mtl.read(truth.path)
+    assert [skipped.item for skipped in records.skipped] == ["2", "2"]  # in the file; of those left
+    assert table(records, "mtl_session_block")["trial_count"] == [4, 5]
+    numbers = table(records, "mtl_block_trial")["block_trial_number"]
+    assert numbers == [1, 2, 3, 1, 2, 3, 4, 5]
 
 
 def test_a_port_is_where_its_trial_had_it(tmp_path):

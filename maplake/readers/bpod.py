@@ -120,14 +120,14 @@ def is_multi_target_licking(data: dict[str, Any]) -> bool:
     """Tell whether a ``SessionData`` is of the multi-target-licking task.
 
     Its files have the names of the delay-response task. It has targets in space
-    (``SettingsFile.GUI.X_center``, ``Y_center``, ``Z_center``) and neither sample nor delay.
+    (``SettingsFile.GUI.X_center``, ``Y_center``, ``Z_center``) and not both sample and delay.
     """
     settings = data.get("SettingsFile")
     gui = settings.get("GUI") if isinstance(settings, dict) else None
     if not isinstance(gui, dict):
         return False
     has_target = all(name in gui for name in ("X_center", "Y_center", "Z_center"))
-    return has_target and not any(name in gui for name in ("SamplePeriod", "DelayPeriod"))
+    return has_target and not all(name in gui for name in ("SamplePeriod", "DelayPeriod"))
 
 
 def load(path: Path, fields: Collection[str]) -> dict[str, Any]:

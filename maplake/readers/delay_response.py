@@ -343,7 +343,7 @@ class _Builder:
         fits = trial.protocol > 4 if self.late else trial.protocol == 5
         if not (stim and fits and len(delays)):
             return
-        duration = round(float(delays[-1, 1] - delays[-1, 0]), 2)
+        duration = np.round(delays[-1, 1] - delays[-1, 0], 2)  # 1.205 is 1.2, as published
         autolearn = self._setting(trial.gui, "Autolearn", place)
         if autolearn != STIMULATED_AUTOLEARN or duration != STIMULATED_DELAY:
             return
@@ -425,4 +425,12 @@ def _table(name: str, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     return as_table(f"experiment.{name}", dict(zip(names, columns, strict=True)))
 
 
-READER = Reader("delay_response", kind="behavior", find=find, read=read, identify=identify)
+READER = Reader(
+    "delay_response",
+    kind="behavior",
+    find=find,
+    read=read,
+    identify=identify,
+    version=2,
+    changes={2: "a delay of 1.205 s counts as one of 1.2 s, as published: such trials had light"},
+)

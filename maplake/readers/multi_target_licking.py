@@ -3,7 +3,8 @@
 Trials that never started (``MATLABStartTimes`` 0) are left out and the others numbered from 1;
 ``TrialTypes``, ``TrialSettings``, ``TrialBlockOrder`` and the target matrices still hold all. A
 block begins with a trial of order 1, also if that trial itself never started. As published, blocks
-in which no trial started keep their number, while trials are counted anew within each block.
+in which no trial started keep their number, and ``trial_count`` counts the trials of a block that
+started, while those that can be used are counted anew within each block.
 """
 
 from __future__ import annotations
@@ -209,7 +210,7 @@ class _Builder:
             for number in session.lost
         ]
         self.blocks: dict[int, tuple[int, float]] = {}  # first trial's place, start in s
-        self.counts: dict[int, int] = defaultdict(int)  # of trials
+        self.counts: dict[int, int] = defaultdict(int)  # of trials that can be used
         if not np.isfinite(session.bpod.trial_start).all():
             raise CorruptFileError("a start is not finite", place="TrialStartTimestamp")
 
@@ -289,7 +290,8 @@ class _Builder:
             gui = _settings(self.session, place, where)
             licks, bins = (int(_number(gui, n, where)) for n in ("NumLicksForReward", "num_bins"))
             roll = _number(gui, "RollDeg", where)
-            row = (block, start, self.counts[block], licks, roll, bins, 1, bins)
+            started = int((self.session.block == block).sum())
+            row = (block, start, started, licks, roll, bins, 1, bins)
             self.rows["mtl_session_block"].append(row)
             self.rows["mtl_block_water_port"].append((block, *self._target(place, gui, where)))
 
@@ -343,9 +345,10 @@ READER = Reader(
     identify=identify,
     priority=-1,
     recognise=matches_content,
-    version=2,
+    version=3,
     changes={
         2: "blocks keep their numbers and trials count anew within each, the first trial of a "
-        "block that started has auto water, ports are at the trial's own Y_center"
+        "block that started has auto water, ports are at the trial's own Y_center",
+        3: "a block's trial_count has its trials without end, too, as published",
     },
 )
