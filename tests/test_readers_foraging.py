@@ -122,7 +122,7 @@ def test_notes_hold_bitcode_seed_and_auto_water(tmp_path):
     }
     for number, trial in enumerate(session.trials, 1):
         assert notes[number, "bitcode"] == trial.bitcode
-        assert notes.get((number, "autowater"), "") == " and ".join(trial.auto_water)
+        assert notes.get((number, "autowater"), "") == "and ".join(trial.auto_water)
     assert notes[1, "random_seed_start"] == str(session.seed)
     assert records.info["bitcodes"][7] == session.trials[6].bitcode
 

@@ -304,7 +304,9 @@ class _Builder:
         number = self.trial
         times = (self._seconds(trial.start), self._seconds(trial.stop))
         self.rows["session_trial"].append((number, *times))
-        licks = sorted((time, channels[name]) for name, time in trial.inputs if name in channels)
+        order = {port: place for place, port in enumerate(task.ports)}
+        licks = [(time, channels[name]) for name, time in trial.inputs if name in channels]
+        licks.sort(key=lambda lick: (lick[0], order[lick[1]]))
         cues = [start for name, start, _ in trial.states if name == "GoCue"]
         go = min(cues, default=LONGEST)  # without cue, every lick came before it
         chosen = _entered(trial, "Choice", task.ports)
@@ -332,7 +334,7 @@ class _Builder:
 
     def _add_notes(self, trial: BpodTrial, watered: Sequence[str]) -> None:
         notes = {
-            "autowater": " and ".join(watered),
+            "autowater": "and ".join(watered),  # as published: "leftand right"
             "random_seed_start": trial.seed,
             "bitcode": trial.bitcode,
         }
@@ -461,6 +463,7 @@ READER = Reader(
         3: "Double_dipped_to_{L,R,M} are double dips; beyond 9999 s start and end are cut, not "
         "durations and licks; a file without a trial that can be used does not begin the session",
         4: "a trial that lists the state GoCue without reaching it is a trial, as published; the "
-        "state in which bpod starts a trial, at 0 s, is no event",
+        "state in which bpod starts a trial, at 0 s, is no event; notes of auto water and licks "
+        "at the same time are as published",
     },
 )
