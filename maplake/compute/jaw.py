@@ -194,18 +194,16 @@ def _with_phase(jaw: pl.DataFrame, rate: float) -> pl.DataFrame | None:
 
 def _spike_phases(lake: Lake, key: Key, frames: pl.DataFrame) -> pl.DataFrame:
     """Return unit and phase of every spike that falls into a frame."""
-    rate = part(lake, "ephys.probe_insertion", key)["sampling_rate"][0]
-    starts = part(lake, "ephys.ephys_trial", key).select("trial", "start_sample")
+    one = "subject_id = $subject_id AND session = $session AND insertion_number = $insertion_number"
     spikes: pl.DataFrame = (
         lake.sql(
-            "SELECT clustering_method, unit, trial, spike_sample FROM ephys.spike_file WHERE "
-            "subject_id = $subject_id AND session = $session "
-            "AND insertion_number = $insertion_number AND trial IS NOT NULL",
+            "SELECT s.clustering_method, s.unit, s.trial, "
+            "(s.spike_sample - z.zero_sample) / z.sampling_rate AS time "
+            f"FROM (FROM ephys.spike_file WHERE {one}) AS s "
+            f"JOIN (FROM ephys.trial_zero WHERE {one}) AS z USING (trial)",
             dict(key),
         )
         .pl()
-        .join(starts, on="trial")
-        .with_columns(time=(pl.col("spike_sample") - pl.col("start_sample")) / rate)
         .sort("time")
     )
     times = frames.select("trial", "time", "phase", "interval", frame_time="time").sort("time")
@@ -223,6 +221,7 @@ COMPUTATIONS = (
             "ephys.spike",
             "ephys.ephys_trial",
             "ephys.probe_insertion",
+            "experiment.trial_event",
             "tracking.tracking_position",
         ),
         jaw_tuning,

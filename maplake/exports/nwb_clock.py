@@ -24,8 +24,10 @@ __all__ = ["Clock", "ProbeClock", "read_clock"]
 Floats = NDArray[np.float64]
 
 _TRIALS = """
-SELECT e.insertion_number, e.start_sample, t.start_time
+SELECT e.insertion_number, e.start_sample,
+    t.start_time - (z.zero_sample - e.start_sample) / z.sampling_rate AS start_time
 FROM ephys.ephys_trial AS e JOIN experiment.session_trial AS t USING (subject_id, session, trial)
+JOIN ephys.trial_zero AS z USING (subject_id, session, insertion_number, trial)
 WHERE {key} ORDER BY e.insertion_number, e.start_sample
 """
 
@@ -68,7 +70,8 @@ class ProbeClock:
     rate
         Samples per s.
     sample, time
-        (trials,) start of each recorded trial in samples, and in s from the session's first trial.
+        (trials,) start of each recorded trial in samples, and in s from the session's first trial;
+        where a trigger starts the recording, that is its margin before the trial itself.
     first, last
         First and last sample with a spike.
     """

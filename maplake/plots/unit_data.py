@@ -314,8 +314,8 @@ def _foraging(loader: _Loader) -> list[Panel]:
     lake, key = loader.lake, loader.key
     has = rows(
         lake,
-        "SELECT count(*) FROM experiment.trial_event "
-        f"WHERE {key.session_where} AND trial_event_type = 'zaberready'",
+        "SELECT count(*) FROM psth.recorded_event "
+        f"WHERE {key.probe_where} AND trial_event_type = 'zaberready'",
     ).item()
     found = sides(lake, key)
     panels = []

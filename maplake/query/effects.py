@@ -150,10 +150,9 @@ def _frames(aligned: Aligned, keys: Mapping[str, Any], options: Mapping[str, Any
                 AND feature = {literal(options["feature"])}
         ),
         spike AS (
-            SELECT e.trial, (s.spike_sample - e.start_sample) / i.sampling_rate AS spike_time
+            SELECT e.trial, (s.spike_sample - e.zero_sample) / e.sampling_rate AS spike_time
             FROM {aligned.spikes(keys)} AS s
-            JOIN (FROM ephys.ephys_trial WHERE {insertion}) AS e ON e.trial = s.trial
-            CROSS JOIN (FROM ephys.probe_insertion WHERE {insertion}) AS i
+            JOIN (FROM ephys.trial_zero WHERE {insertion}) AS e ON e.trial = s.trial
             WHERE s.unit = {int(keys["unit"])}
                 AND s.clustering_method = {literal(aligned.method(keys))}
         ),

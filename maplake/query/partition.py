@@ -35,6 +35,7 @@ TABLES = (
     "experiment.action_event",
     "experiment.water_port_choice",
     "ephys.ephys_trial",
+    "ephys.ephys_trial_event",
     "ephys.good_trial",
     "ephys.probe_insertion",
     "ephys.unit",
@@ -45,7 +46,8 @@ _NEEDED = {
     *("psth.trial_condition", "psth.align_type", "psth.event_types", "psth.trial_set"),
     *("experiment.photostim_target", "psth.trial", "psth.recorded_trial", "psth.condition_name"),
     *("psth.is_trial_event", "psth.align_name", "psth.check_occurrence", "psth.event"),
-    *("psth.event_time", "psth.trial_reach", "psth.session_alignment", "psth.event_alignment"),
+    *("ephys.trial_zero", "ephys.board_event", "psth.event_time", "psth.event_sample"),
+    *("psth.trial_reach", "psth.session_alignment", "psth.event_alignment"),
     *("psth.go_alignment", "psth.aligned_event", "psth.aligned_trial"),
 }
 _NAME = "maplake_partition"

@@ -23,6 +23,64 @@ FROM ephys.ephys_trial AS e
 JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
 LEFT JOIN experiment.behavior_trial AS b USING (subject_id, session, trial);
 
+-- Where the behavior rig's clock of a trial is 0, in samples of the probe. That is the recorded
+-- start, but for recordings that a trigger starts: there it is a margin before the trial. The go
+-- cues, which both saw, tell that margin: then they all come late by the same time.
+CREATE VIEW ephys.trial_zero AS
+SELECT
+    e.subject_id,
+    e.session,
+    e.insertion_number,
+    e.trial,
+    i.sampling_rate,
+    e.start_sample + coalesce(m.margin, 0) AS zero_sample
+FROM ephys.ephys_trial AS e
+JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
+LEFT JOIN (
+    SELECT subject_id, session, insertion_number, median(late) AS margin
+    FROM (
+        SELECT e.subject_id, e.session, e.insertion_number, i.sampling_rate,
+            e.go_sample - g.go_time * i.sampling_rate - e.start_sample AS late
+        FROM ephys.ephys_trial AS e
+        JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
+        JOIN (
+            SELECT subject_id, session, trial,
+                max_by(trial_event_time, trial_event_id) AS go_time
+            FROM experiment.trial_event
+            WHERE trial_event_type = 'go'
+            GROUP BY subject_id, session, trial
+        ) AS g USING (subject_id, session, trial)
+    )
+    GROUP BY subject_id, session, insertion_number
+    HAVING median(late) > 0.005 * max(sampling_rate) AND mad(late) < 0.001 * max(sampling_rate)
+) AS m USING (subject_id, session, insertion_number);
+
+-- Events that the recording itself saw (foraging), in samples of each probe. Their clock is tied
+-- to the probe's, as published, by the first recorded trial: it starts with its bitcode.
+CREATE VIEW ephys.board_event AS
+SELECT
+    b.subject_id,
+    b.session,
+    b.insertion_number,
+    v.trial,
+    v.trial_event_type AS event_type,
+    b.zero_sample + v.trial_event_time * b.sampling_rate AS event_sample,
+    b.sampling_rate
+FROM ephys.ephys_trial_event AS v
+JOIN (
+    SELECT
+        e.subject_id,
+        e.session,
+        e.insertion_number,
+        i.sampling_rate,
+        min_by(e.start_sample - v.trial_event_time * i.sampling_rate, e.trial) AS zero_sample
+    FROM ephys.ephys_trial AS e
+    JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
+    JOIN ephys.ephys_trial_event AS v USING (subject_id, session, trial)
+    WHERE v.trial_event_type = 'bitcodestart'
+    GROUP BY e.subject_id, e.session, e.insertion_number, i.sampling_rate
+) AS b USING (subject_id, session);
+
 CREATE VIEW ephys.trial_spikes AS
 SELECT
     s.subject_id,

@@ -9,8 +9,9 @@
 --     'middle lick', 'lick' for any) and 'photostim' are trial events, too.
 --   * An align type lives on the clock of the session: its event may be that of a later trial,
 --     and its window reaches into neighbouring trials.
--- go is the go cue on the probe's clock; other events are trial start on the probe's clock plus
--- the event's time from trial start by the behavior rig.
+-- go is the go cue on the probe's clock. Events that the recording itself saw (foraging) are where it
+-- saw them; others are trial start on the probe's clock (ephys.trial_zero) plus the event's time from
+-- trial start by the behavior rig.
 -- psth.event_types() lists the trial events; it is generated from the declarations.
 
 -- The condition's name as declared; an unknown one is an error that lists those that exist. Here
@@ -66,7 +67,8 @@ UNION ALL
 SELECT subject_id, session, trial, 'photostim', photostim_event_time
 FROM experiment.photostim_event;
 
--- When events of one type happened, in s from trial start; go is on the probe's clock instead.
+-- When events of one type happened by the behavior rig, in s from trial start; go is on the probe's
+-- clock instead.
 CREATE MACRO psth.event_time(event_name, occurrence) AS TABLE
 SELECT subject_id, session, trial,
     CASE lower(occurrence)
@@ -91,6 +93,26 @@ FROM (
 )
 WHERE psth.check_occurrence(occurrence);
 
+-- The same in samples of each probe.
+CREATE MACRO psth.event_sample(event_name, occurrence) AS TABLE
+SELECT z.subject_id, z.session, z.insertion_number, z.trial,
+    z.zero_sample + z.sampling_rate * v.event_time AS event_sample
+FROM ephys.trial_zero AS z
+JOIN psth.event_time(event_name, occurrence) AS v USING (subject_id, session, trial)
+ANTI JOIN (FROM ephys.board_event WHERE event_type = lower(event_name)) AS b
+    USING (subject_id, session, insertion_number)
+UNION ALL
+SELECT b.subject_id, b.session, b.insertion_number, b.trial,
+    CASE lower(occurrence)
+        WHEN 'first' THEN min(b.event_sample)
+        WHEN 'last' THEN max(b.event_sample)
+        ELSE min(b.event_sample) FILTER (b.event_sample >= e.go_sample)
+    END
+FROM ephys.board_event AS b
+JOIN ephys.ephys_trial AS e USING (subject_id, session, insertion_number, trial)
+WHERE lower(event_name) <> 'go' AND b.event_type = lower(event_name)
+GROUP BY b.subject_id, b.session, b.insertion_number, b.trial;
+
 -- Where on the probe's clock the spikes of a trial lie. Spikes that belong to no trial lie before
 -- the first one, or where trials are missing.
 CREATE VIEW psth.trial_reach AS
@@ -112,13 +134,12 @@ event AS (
     SELECT e.subject_id, e.session, e.insertion_number, e.trial,
         CASE
             WHEN a.trial_event_type = 'go' THEN e.go_sample
-            ELSE e.start_sample + i.sampling_rate * v.event_time
+            ELSE v.event_sample
         END AS event_sample
     FROM ephys.ephys_trial AS e
-    JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
     CROSS JOIN align AS a
-    LEFT JOIN psth.event_time((SELECT trial_event_type FROM align), occurrence) AS v
-        USING (subject_id, session, trial)
+    LEFT JOIN psth.event_sample((SELECT trial_event_type FROM align), occurrence) AS v
+        USING (subject_id, session, insertion_number, trial)
 ),
 origin AS (
     SELECT t.subject_id, t.session, t.insertion_number, t.trial, t.sampling_rate,
@@ -166,11 +187,12 @@ SELECT *
 FROM psth.go_alignment
 WHERE lower(event) = 'go'
 UNION ALL
-SELECT t.subject_id, t.session, t.insertion_number, t.trial, t.trial,
-    t.start_sample + t.sampling_rate * v.event_time, t.sampling_rate
+SELECT t.subject_id, t.session, t.insertion_number, t.trial, t.trial, v.event_sample,
+    t.sampling_rate
 FROM psth.recorded_trial AS t
-JOIN psth.event_time(event, occurrence) AS v USING (subject_id, session, trial)
-WHERE lower(event) <> 'go' AND v.event_time IS NOT NULL;
+JOIN psth.event_sample(event, occurrence) AS v
+    USING (subject_id, session, insertion_number, trial)
+WHERE lower(event) <> 'go' AND v.event_sample IS NOT NULL;
 
 -- Recorded trials with the moment that they are aligned to, whatever their conditions.
 CREATE MACRO psth.aligned_event(event, occurrence, win_start, win_stop) AS TABLE

@@ -85,22 +85,35 @@ LEFT JOIN counts AS c
     USING (subject_id, session, insertion_number, clustering_method, unit, trial)
 WHERE all_units OR u.unit_quality <> 'all';
 
--- Events of recorded trials on the probe's clock, in samples; the last of each type in a trial.
+-- Events of recorded trials on the probe's clock, in samples; the last of each type in a trial. What
+-- the recording itself saw counts before what the behavior rig says.
 CREATE VIEW psth.recorded_event AS
 SELECT
-    t.subject_id,
-    t.session,
-    t.insertion_number,
-    t.trial,
+    e.subject_id,
+    e.session,
+    e.insertion_number,
+    e.trial,
     e.trial_event_type,
     CASE
         WHEN e.trial_event_type = 'go' THEN t.go_sample::DOUBLE
-        ELSE t.start_sample + e.event_time * i.sampling_rate
+        ELSE e.event_sample
     END AS event_sample,
-    i.sampling_rate
-FROM ephys.ephys_trial AS t
-JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
-JOIN psth.last_event AS e USING (subject_id, session, trial);
+    e.sampling_rate
+FROM (
+    SELECT z.subject_id, z.session, z.insertion_number, z.trial, v.trial_event_type,
+        z.zero_sample + v.event_time * z.sampling_rate AS event_sample, z.sampling_rate
+    FROM ephys.trial_zero AS z
+    JOIN psth.last_event AS v USING (subject_id, session, trial)
+    ANTI JOIN ephys.board_event AS b
+        ON b.subject_id = z.subject_id AND b.session = z.session
+        AND b.insertion_number = z.insertion_number AND b.event_type = v.trial_event_type
+    UNION ALL
+    SELECT subject_id, session, insertion_number, trial, event_type, max(event_sample),
+        any_value(sampling_rate)
+    FROM ephys.board_event
+    GROUP BY subject_id, session, insertion_number, trial, event_type
+) AS e
+JOIN ephys.ephys_trial AS t USING (subject_id, session, insertion_number, trial);
 
 -- The same for experiment.period_foraging, on the clock of the session: spans may start before
 -- their trial and end in the next one; spikes of any trial and of none count. delay is
@@ -116,7 +129,7 @@ WITH named AS (
             END AS period
         FROM (
             SELECT subject_id, session, bool_or(trial_event_type = 'zaberready') AS has_ready
-            FROM experiment.trial_event
+            FROM psth.recorded_event
             GROUP BY subject_id, session
         )
     ) AS n
