@@ -46,7 +46,8 @@ def test_days_with_sessions_are_read_and_others_are_not(tmp_path):
     assert not skipped
     first = meta.AnimalDay("HH09", date(2020, 5, 4), 2, 22.5, 0.75, 0.2, rows[0][6])
     assert days[date(2020, 5, 4)] == first
-    assert list(days) == [date(2020, 5, 4), date(2020, 5, 5)]
+    assert list(days) == [date(2020, 5, 4), date(2020, 5, 5), date(2020, 5, 7)]
+    assert days[date(2020, 5, 7)].water_earned == 0
     second = days[date(2020, 5, 5)]
     assert (second.water_extra, second.notes) == (None, "")
     tables = meta.day_tables(first)

@@ -49,7 +49,7 @@ class AnimalDay:
 def read_animal(path: Path) -> tuple[dict[date, AnimalDay], list[Skipped]]:
     """Read the days of an animal that had a session.
 
-    A session has start and end, water that was earned, and a training type that is one.
+    A session has start and end, and a training type that is one; also if no water was earned.
 
     Parameters
     ----------
@@ -92,12 +92,7 @@ def read_animal(path: Path) -> tuple[dict[date, AnimalDay], list[Skipped]]:
 def _is_session(row: Row) -> bool:
     kind = (row.cells.get("training_type") or "").strip().lower()
     timed = all(_given(row.cells.get(name)) for name in ("time", "time-end"))
-    water = row.cells.get("water_during_training") or ""
-    try:
-        earned = float(water) > 0
-    except ValueError:
-        earned = _given(water)  # a slip of the pen: reported, not passed over
-    return timed and earned and kind not in NO_SESSIONS
+    return timed and kind not in NO_SESSIONS
 
 
 def _given(text: str | None) -> bool:
