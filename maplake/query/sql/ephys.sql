@@ -24,8 +24,9 @@ JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
 LEFT JOIN experiment.behavior_trial AS b USING (subject_id, session, trial);
 
 -- Where the behavior rig's clock of a trial is 0, in samples of the probe. That is the recorded
--- start, but for recordings that a trigger starts: there it is a margin before the trial. The go
--- cues, which both saw, tell that margin: then they all come late by the same time.
+-- start, but for recordings that a trigger starts: there it is a margin before the trial; or that
+-- count trials from their bitcode, which comes after the start. The go cues, which both saw, tell:
+-- they are then all off by the same time.
 CREATE VIEW ephys.trial_zero AS
 SELECT
     e.subject_id,
@@ -52,7 +53,8 @@ LEFT JOIN (
         ) AS g USING (subject_id, session, trial)
     )
     GROUP BY subject_id, session, insertion_number
-    HAVING median(late) > 0.005 * max(sampling_rate) AND mad(late) < 0.001 * max(sampling_rate)
+    HAVING abs(median(late)) > 0.005 * max(sampling_rate)
+        AND mad(late) < 0.001 * max(sampling_rate)
 ) AS m USING (subject_id, session, insertion_number);
 
 -- Events that the recording itself saw (foraging), in samples of each probe. Their clock is tied
