@@ -240,6 +240,12 @@ def session_name(subject_id: int, session: int) -> str:
     return f"{subject_id}_{session}"
 
 
+def session_key(name: str) -> tuple[int, int] | None:
+    """Return the subject_id and session of :func:`session_name`; None for another name."""
+    found = re.fullmatch(r"(\d+)_(\d+)", name, re.ASCII)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
 def state_file(name: str) -> PurePosixPath:
     """Return the path, below the lake's root, of a session's (or the lake's) state."""
     return PurePosixPath(".maplake", "state", f"{name}.json")

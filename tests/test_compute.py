@@ -64,7 +64,7 @@ def test_counts_are_kept_while_nothing_changes(config, monkeypatch):
         by_table = {row["table"]: row for row in tally.counts(config)}
         return by_table["mylab.doubled"]
 
-    monkeypatch.setattr(tally, "_SETTLED_NS", 0)
+    monkeypatch.setattr(tally, "SETTLED_NS", 0)
     run(config)
     before = counted()
     kept = Layout(config.lake.root).meta / "cache" / "computed_counts.json"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -12,7 +12,7 @@ from maplake.compute.model import Computation, Key
 from maplake.errors import ConfigError
 from maplake.ingest.outdated import input_hash
 from maplake.ingest.session import IN
-from maplake.ingest.state import SourceState, read_all, state_name
+from maplake.ingest.state import SourceState, read_all, read_manifest, read_state, state_name
 from maplake.layout import LAKE_NAME, PART, Layout, relative_glob
 from maplake.query.catalog import definitions
 from maplake.query.lake import Lake
@@ -21,7 +21,16 @@ from maplake.query.views import raw_name
 from maplake.tables import Table
 from maplake.tables.own import KIND
 
-__all__ = ["Books", "Sources", "Task", "is_current", "orphans", "state_key", "tasks"]
+__all__ = [
+    "Books",
+    "Sources",
+    "Task",
+    "is_current",
+    "orphans",
+    "place_of",
+    "state_key",
+    "tasks",
+]
 
 Manifest = dict[str, dict[str, Any]]
 
@@ -61,8 +70,14 @@ class Books:
     manifests: dict[str, Manifest]
 
     @classmethod
-    def read(cls, layout: Layout) -> Books:
-        """Read them all."""
+    def read(cls, layout: Layout, only: Collection[str] | None = None) -> Books:
+        """Read them all, or those of some sessions and those of the whole lake."""
+        if only is not None:
+            names = sorted({LAKE_NAME, *only})
+            return cls(
+                {name: read_state(layout, name) for name in names},
+                {name: read_manifest(layout, name) for name in names},
+            )
         found = manifest_files(layout.root)
         manifests: dict[str, Manifest] = {n: dict(f) for n, f in found.items()}
         return cls(read_all(layout), manifests)
@@ -157,7 +172,7 @@ def tasks(books: Books, computation: Computation, stored: Iterable[Table], code:
     for key in sorted(_keys(books, computation, first), key=lambda k: tuple(k.values())):
         files = {}
         for table in inputs:
-            place = _place(table, key)
+            place = place_of(table, key)
             files[place] = input_hash(books.of(key, table), place)
         found.append(Task(computation.name, key, files, code))
     return found
@@ -178,7 +193,7 @@ def _keys(books: Books, computation: Computation, first: Table) -> Iterator[Key]
                 yield dict(zip(levels, values, strict=True))
 
 
-def _place(table: Table, key: Key) -> str:
+def place_of(table: Table, key: Key) -> str:
     """Return the file of an input, or its folder where it has several files for a partition."""
     # Said for every input of every partition: made of text, not by way of paths.
     levels = [f"{name}={key[name]}" for name in takewhile(key.__contains__, table.partition)]
@@ -203,9 +218,9 @@ def is_current(task: Task, state: SourceState | None) -> bool:
 
 
 def orphans(
-    books: Books, computations: Mapping[str, Computation], planned: Iterable[Task]
+    books: Books, computations: Collection[str], planned: Iterable[Task]
 ) -> dict[str, list[SourceState]]:
-    """Return computed partitions of known computations that have nothing to be computed from."""
+    """Return partitions of these computations that have nothing to be computed from."""
     wanted = {(task.book, *state_key(task.computation, task.key)) for task in planned}
     found: dict[str, list[SourceState]] = {}
     for book, states in books.states.items():

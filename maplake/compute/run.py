@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from maplake.compute.ledger import Ledger
 from maplake.compute.model import Computation, outputs
-from maplake.compute.plan import Books, Sources, Task, is_current, orphans, state_key, tasks
+from maplake.compute.plan import Books, Task, is_current, orphans, state_key
 from maplake.compute.publish import Result, declare, publish, take_away
+from maplake.compute.recipes import Recipe, bases_of, recipes_of
 from maplake.compute.registry import built_in as built_in_computations
-from maplake.compute.registry import find, known_tables, levels, line_of, load
+from maplake.compute.registry import find, levels, line_of, load
 from maplake.compute.rows import as_rows
 from maplake.compute.settled import settle
+from maplake.compute.stale import counts_by_session
 from maplake.config import Config
 from maplake.config.settings import TableSettings
 from maplake.errors import MaplakeError, WorkerLostError
 from maplake.executors import Executor, Serial, open_executor
 from maplake.ingest.lakes import update_catalog
 from maplake.ingest.session import FAILED, IN
-from maplake.layout import Layout
+from maplake.layout import Layout, session_key
 from maplake.query.lake import Lake
 from maplake.writers.lock import staging_run
 
-__all__ = ["Done", "Report", "code_of", "run"]
+__all__ = ["Done", "Report", "run"]
 
 log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
@@ -137,14 +139,18 @@ def run(
     chosen = find(computations, names)
     declare(config, computations)
     update_catalog(config)
-    report = Report()
+    layout, report = Layout(config.lake.root), Report()
+    recipes = recipes_of(layout.root, computations)
+    bases = bases_of(layout, recipes)
+    ledger = None if bases is None else Ledger.open(layout, bases)
+    wanted = _Wanted(subject, session, ledger)
     where = config.dask.scheduler if scheduler is None else scheduler
     with (
         staging_run(config.lake.root) as staging,
         open_executor(workers, where, config.lake.root) as executor,
     ):
         for step in levels(chosen):
-            todo, lost = _due(config, computations, step, subject, session, report)
+            todo, lost = _due(layout, {c.name: recipes[c.name] for c in step}, wanted, report)
             for book, states in lost.items():
                 take_away(config, staging, book, states)
                 report.done += [_removed(state) for state in states]
@@ -155,6 +161,7 @@ def run(
                 if progress:
                     progress(group[0].task.computation, len(report.done) - before, total)
             update_catalog(config)
+    counts_by_session(layout, recipes, others=not built_in)  # for the next one to begin from
     if not names and subject is None and session is None:
         settle(config.lake.root)
     return report
@@ -178,45 +185,53 @@ def _removed(state: Any) -> Done:
     return Done(name, "removed", state.subject_id, state.session, state.insertion_number)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What a run is asked for, and what is known to need nothing."""
+
+    subject: int | None
+    session: int | None
+    ledger: Ledger | None
+
+    def has(self, subject: int | None, session: int | None) -> bool:
+        return self.subject in (None, subject) and self.session in (None, session)
+
+    @property
+    def idle(self) -> set[str]:
+        """The sessions that need not be looked at."""
+        return set() if self.ledger is None else self.ledger.idle
+
+    def books(self, layout: Layout) -> Books:
+        """Read the records of all others."""
+        if self.ledger is None:
+            return Books.read(layout)
+        return Books.read(layout, set(self.ledger.stamps) - self.idle)
+
+    def current(self, names: Collection[str]) -> int:
+        """Return how many partitions of some computations are in where nothing is looked at."""
+        if self.ledger is None:
+            return 0
+        keys = {book: session_key(book) for book in self.idle}
+        return self.ledger.total([b for b, key in keys.items() if key and self.has(*key)], names)
+
+
 def _due(
-    config: Config,
-    computations: Mapping[str, Computation],
-    step: Sequence[Computation],
-    subject: int | None,
-    session: int | None,
-    report: Report,
+    layout: Layout, recipes: Mapping[str, Recipe], wanted: _Wanted, report: Report
 ) -> tuple[list[list[Task]], dict[str, list[Any]]]:
     """Return the tasks of a step, by session, and the computed rows without inputs."""
-    layout = Layout(config.lake.root)
-    books = Books.read(layout)
+    books = wanted.books(layout)
+    report.current += wanted.current(recipes)
     groups: dict[str, list[Task]] = {}
-    planned: list[Task] = []
-    with Lake(config.lake.root) as lake:
-        sources = Sources(lake, known_tables(layout.root, computations))
-        for computation in step:
-            stored, text = sources.of(computation)
-            planned += tasks(books, computation, stored, code_of(computation, text))
+    planned = [task for recipe in recipes.values() for task in recipe.tasks(books)]
     for task in planned:
-        if not _is_chosen(task, subject, session):
+        if not wanted.has(task.key.get("subject_id"), task.key.get("session")):
             continue
         state = books.states.get(task.book, {}).get(state_key(task.computation, task.key))
         if is_current(task, state):
             report.current += 1
         else:
             groups.setdefault(task.book, []).append(task)
-    lost = orphans(books, {c.name: c for c in step}, planned)
-    return list(groups.values()), lost
-
-
-def code_of(computation: Computation, views: str) -> str:
-    """Return the hash of what computes a table: its code, and the views that it reads through."""
-    return hashlib.sha256(f"{computation.code_hash()}\0{views}".encode()).hexdigest()
-
-
-def _is_chosen(task: Task, subject: int | None, session: int | None) -> bool:
-    return (subject is None or task.key.get("subject_id") == subject) and (
-        session is None or task.key.get("session") == session
-    )
+    return list(groups.values()), orphans(books, recipes, planned)
 
 
 def _computed(

@@ -5,27 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from maplake.compute.model import Computation
-from maplake.compute.plan import Books, Sources, Task, is_current, orphans, state_key, tasks
+from maplake.compute.ledger import Counts, Ledger
+from maplake.compute.plan import Books, Task, is_current, orphans, state_key
 from maplake.compute.publish import filling, removal, stage_declarations
-from maplake.compute.registry import dependants, known_tables, load
-from maplake.compute.run import code_of
+from maplake.compute.recipes import Recipe, bases_of, recipes_of
+from maplake.compute.registry import dependants, load
 from maplake.config import Config
 from maplake.errors import MaplakeError, NotFoundError
 from maplake.ingest.lakes import update_catalog, writing
 from maplake.ingest.outdated import CHANGED
 from maplake.ingest.session import IN, WAITING
-from maplake.ingest.state import SourceState
+from maplake.ingest.state import SourceState, state_name
 from maplake.layout import Layout
-from maplake.query.lake import Lake
 from maplake.tables import SCHEMAS, own
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
 
-__all__ = ["FORGOTTEN", "STALE", "Standing", "remove", "standing"]
+__all__ = [
+    "FORGOTTEN",
+    "OTHERS",
+    "STALE",
+    "Standing",
+    "counts_by_session",
+    "remove",
+    "standing",
+]
 
 #: A partition with rows that are not what would be computed now.
 STALE = "stale"
+#: Stands for all tables that nobody knows how to compute any more.
+OTHERS = "others"
 #: Why, where nobody knows how to compute it any more.
 FORGOTTEN = (
     "nothing that lake.toml names computes this table any more; "
@@ -79,21 +88,55 @@ def standing(config: Config) -> list[Standing]:
     layout = Layout(config.lake.root)
     if not layout.format_file.exists():
         return []
-    computations = load(config)
-    books = Books.read(layout)
-    found: list[Standing] = []
-    planned: list[Task] = []
-    with Lake(layout.root) as lake:
-        sources = Sources(lake, known_tables(layout.root, computations))
-        for computation in computations.values():
-            stored, text = sources.of(computation)
-            planned += tasks(books, computation, stored, code_of(computation, text))
+    return _standing(Books.read(layout), recipes_of(layout.root, load(config)))
+
+
+def _standing(books: Books, recipes: Mapping[str, Recipe]) -> list[Standing]:
+    planned = [task for recipe in recipes.values() for task in recipe.tasks(books)]
+    found = []
     for task in planned:
         state = books.states.get(task.book, {}).get(state_key(task.computation, task.key))
         found.append(_of_task(task, state))
-    for states in orphans(books, computations, planned).values():
+    for states in orphans(books, recipes, planned).values():
         found += [_of_state(state, STALE, "what it was computed from is gone") for state in states]
-    return found + _unknown(books, computations)
+    return found + _unknown(books, recipes)
+
+
+def counts_by_session(
+    layout: Layout, recipes: Mapping[str, Recipe], *, others: bool = True
+) -> list[Counts]:
+    """Return the numbers of partitions, session by session; only what changed is looked at.
+
+    Parameters
+    ----------
+    layout
+        The lake.
+    recipes
+        What computes them.
+    others
+        Whether to count what no recipe is known of: under :data:`OTHERS`, by table and status.
+    """
+    bases = bases_of(layout, recipes)
+    if bases is None:
+        return list(_counts(Books.read(layout), recipes).values())
+    if others:
+        bases[OTHERS] = " ".join(sorted(recipes))
+    ledger = Ledger.open(layout, bases)
+    found = _counts(Books.read(layout, ledger.changed), recipes)
+    ledger.write(found)
+    return [*found.values(), *ledger.counts.values()]
+
+
+def _counts(books: Books, recipes: Mapping[str, Recipe]) -> dict[str, Counts]:
+    names = {*books.states, *books.manifests}
+    found: dict[str, Counts] = {book: {name: {} for name in (*recipes, OTHERS)} for book in names}
+    for item in _standing(books, recipes):
+        name, status = item.table, item.status
+        if name not in recipes:
+            name, status = OTHERS, f"{item.table} {item.status}"
+        by_status = found[state_name(item.subject_id, item.session)][name]
+        by_status[status] = by_status.get(status, 0) + 1
+    return found
 
 
 def _of_task(task: Task, state: SourceState | None) -> Standing:
@@ -119,7 +162,7 @@ def _of_state(state: SourceState, status: str, reason: str | None) -> Standing:
     )
 
 
-def _unknown(books: Books, computations: Mapping[str, Computation]) -> list[Standing]:
+def _unknown(books: Books, computations: Mapping[str, object]) -> list[Standing]:
     """Return partitions of tables whose function is not known here."""
     return [
         _of_state(

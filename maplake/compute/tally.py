@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections import Counter
 from contextlib import suppress
@@ -18,6 +17,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from maplake.compute.ledger import SETTLED_NS, stamps_in
 from maplake.compute.modules import GROUP, modules_of
 from maplake.config import Config
 from maplake.errors import MaplakeError
@@ -27,8 +27,6 @@ from maplake.writers import files
 
 __all__ = ["counts"]
 
-#: A file that was written a moment ago can be written again without another time of change.
-_SETTLED_NS = 2_000_000_000
 #: Folders of the package whose code tells where a partition stands.
 _CODE = ("", "compute", "ingest", "query", "query/sql", "tables")
 
@@ -50,7 +48,7 @@ def counts(config: Config) -> list[dict[str, Any]]:
     if found is None:
         found = _counted(config)
         # Whatever was written while it was counted makes another key.
-        if key is not None and time.time_ns() - newest > _SETTLED_NS:
+        if key is not None and time.time_ns() - newest > SETTLED_NS:
             with suppress(OSError, MaplakeError):
                 if _key(config, layout)[0] == key:
                     files.write_json(file, {"key": key, "counts": found})
@@ -58,12 +56,22 @@ def counts(config: Config) -> list[dict[str, Any]]:
 
 
 def _counted(config: Config) -> list[Any]:
-    from maplake.compute.stale import standing
+    from maplake.compute.recipes import recipes_of
+    from maplake.compute.registry import load
+    from maplake.compute.stale import OTHERS, counts_by_session
 
-    found: dict[str, Counter[str]] = {}
-    for item in standing(config):
-        found.setdefault(item.table, Counter())[item.status] += 1
-    return [[table, list(by_status.items())] for table, by_status in found.items()]
+    layout = Layout(config.lake.root)
+    if not layout.format_file.exists():
+        return []
+    recipes = recipes_of(layout.root, load(config))
+    total: dict[str, Counter[str]] = {name: Counter() for name in recipes}
+    for counts in counts_by_session(layout, recipes):
+        for both, number in counts.pop(OTHERS, {}).items():
+            table, status = both.split(" ")
+            total.setdefault(table, Counter())[status] += number
+        for name, by_status in counts.items():
+            total[name].update(by_status)
+    return [[table, list(by_status.items())] for table, by_status in total.items() if by_status]
 
 
 def _kept(file: Path, key: str) -> list[Any] | None:
@@ -86,24 +94,14 @@ def _key(config: Config, layout: Layout) -> tuple[str | None, int]:
     settings = catalog.read_settings(layout.root)
     if settings is None or not catalog.is_usable(layout.root, settings):
         return None, 0
-    stamps = [*_stamps(layout.meta / "state"), *_stamps(layout.meta / "manifest")]
-    stamps += [s for s in _stamps(layout.meta) if s[0] == layout.own_tables.name]
+    stamps = [*stamps_in(layout.meta / "state"), *stamps_in(layout.meta / "manifest")]
+    stamps += [s for s in stamps_in(layout.meta) if s[0] == layout.own_tables.name]
     package = Path(__file__).parents[1]
-    code = [_stamps(package / folder) for folder in _CODE]
+    code = [stamps_in(package / folder) for folder in _CODE]
     parts = [asdict(settings), stamps, code, _of_the_lab(config)]
     text = json.dumps(parts, sort_keys=True, default=str)
     newest = max((stamp[2] for stamp in stamps), default=0)
     return hashlib.sha256(text.encode()).hexdigest(), newest
-
-
-def _stamps(folder: Path) -> list[tuple[str, int, int, int]]:
-    """Return name, size, time of change (ns) and number of every file in a folder."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
-    except OSError:
-        return []
-    return sorted((name, i.st_size, i.st_mtime_ns, i.st_ino) for name, i in found)
 
 
 def _of_the_lab(config: Config) -> list[tuple[str, str]]:
