@@ -138,6 +138,15 @@ class TestTruth:
             assert trial["start_sample"].to_list() == probe.start_sample[place].tolist()
             assert trial["go_sample"].fill_null(-1).to_list() == probe.go_sample[place].tolist()
 
+    def test_trials_begin_a_margin_after_their_recording(self, lab, root):
+        found = sql(
+            root,
+            "SELECT min(late), max(late) FROM (SELECT (z.zero_sample - e.start_sample) "
+            "/ z.sampling_rate AS late FROM ephys.trial_zero AS z JOIN ephys.ephys_trial AS e "
+            "USING (subject_id, session, insertion_number, trial))",
+        )
+        assert found.row(0) == (pytest.approx(RECORDING.margin, abs=1e-3),) * 2
+
     def test_units(self, lab, root):
         for probe in lab.probes:
             found = sql(

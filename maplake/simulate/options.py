@@ -72,7 +72,8 @@ class Recording:
     channels
         Number of channels saved, from the first.
     margin
-        ``trgTTLMarginS`` in s; 0 leaves the key out.
+        ``trgTTLMarginS`` in s: how long before each trial its recording starts; 0 leaves the key
+        out.
     starts_late, ends_early
         Number of behavior trials that ran before the recording started and after it ended.
     lead, tail

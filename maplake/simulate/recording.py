@@ -70,7 +70,7 @@ def record(
     start, go = _trial_samples(seen, origin, options.sampling_rate, rng)
     course = Course(
         np.array([trial.plan.number for trial in seen], dtype=np.int32),
-        start,
+        start - round(options.margin * options.sampling_rate),
         go,
         lived,
         origin - seconds(trials[0].stamp),

@@ -167,7 +167,7 @@ class Probe:
     ephys_trial
         Numbers of the recorded behavior trials, skipped ones included (ephys trials,).
     start_sample, go_sample
-        Their starts, corrected for the margin, and go cues; -1 = none.
+        Where their recording starts, a margin before the trial, and go cues; -1 = none.
     good_periods
         Start and end (None = the end) in s from the first trial; empty = no restriction.
     units
