@@ -158,15 +158,9 @@ def _frames(lake: Lake, key: Key) -> pl.DataFrame | None:
     side = lake.table("tracking.tracking_device").filter(tracking_position="side").collect()
     rates = dict(zip(side["tracking_device"], side["sampling_rate"], strict=True))
     jaw = (
-        lake.table("tracking.tracking_position")
-        .filter(
-            pl.col("subject_id") == key["subject_id"],
-            pl.col("session") == key["session"],
-            pl.col("tracking_device").is_in(list(rates)),
-            pl.col("feature") == "jaw",
-        )
+        part(lake, "tracking.tracking_position", {n: key[n] for n in ("subject_id", "session")})
+        .filter(pl.col("tracking_device").is_in(list(rates)), pl.col("feature") == "jaw")
         .select("tracking_device", "trial", "frame", "time", "y")
-        .collect()
         .sort("tracking_device", "trial", "frame")
     )
     if not len(jaw):

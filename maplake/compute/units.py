@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from maplake.compute.model import Computation, Key
 from maplake.errors import QueryError
 from maplake.ingest.cell_type import cell_types
+from maplake.query.frames import scan
 from maplake.query.lake import Lake
 from maplake.tables import get
 
@@ -21,8 +22,10 @@ _LOW, _HIGH = 0.05, 0.95
 
 def part(lake: Lake, name: str, key: Key) -> pl.DataFrame:
     """Return the rows of one partition of a table, in the order of its file."""
-    columns = get(name).arrow_schema.names
-    return lake.table(name).filter(**{n: v for n, v in key.items() if n in columns}).collect()
+    table = get(name)
+    columns = table.arrow_schema.names
+    wanted = {n: v for n, v in key.items() if n in columns}
+    return lake.steady(lambda: scan(lake.root, table, key).filter(**wanted).collect())
 
 
 def cell_type(lake: Lake, key: Key) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from maplake.errors import NotFoundError, QueryError
 from maplake.layout import table_file
 from maplake.query.absent import absent
 from maplake.query.connection import Connection, Stamp, file_stamp
+from maplake.query.frames import scan
 from maplake.query.partition import TABLES, PartitionViews
 from maplake.query.refusal import failures, said
 from maplake.query.sqltext import glob_escape, identifier, literal
@@ -240,6 +241,23 @@ class Aligned:
             f"AND {TIME} BETWEEN {literal(options['start'])} AND {literal(options['stop'])} "
             "ORDER BY a.trial, spike_time",
         )
+
+    def of_probe(self, keys: Mapping[str, Any], query: str) -> pl.DataFrame:
+        """Run a query over the views of aligned trials, which read one probe's files alone."""
+
+        def read() -> pl.DataFrame:
+            with self._views.of(_part(keys)) as con:
+                return cast("pl.DataFrame", con.sql(query).pl())
+
+        try:
+            return self.con.steady(read)
+        except failures() as error:
+            raise QueryError(said(error)) from error
+
+    def rows(self, name: str, keys: Mapping[str, Any]) -> pl.DataFrame:
+        """Return the rows of a stored table in a session, or of one probe of it."""
+        known = {n: v for n, v in keys.items() if v is not None}
+        return self.con.steady(lambda: scan(self.root, get(name), known).collect())
 
     @contextmanager
     def registered(self, rows: pl.DataFrame) -> Iterator[str]:

@@ -109,7 +109,7 @@ class Analyses:
             If the probes are on both sides, or on the midline.
         """
         keys = unit_key(subject_id, session, insertion_number)
-        return hemisphere(self._aligned.con, keys)
+        return hemisphere(self._aligned, keys)
 
     @_of_one_moment
     def selectivity(

@@ -7,13 +7,12 @@ from typing import Any
 
 from maplake.errors import NotFoundError, QueryError
 from maplake.query.absent import absent
-from maplake.query.aligned import frame, place, where
-from maplake.query.connection import Connection
+from maplake.query.aligned import Aligned, frame, place
 
 _OTHER = {"left": "right", "right": "left"}
 
 
-def hemisphere(con: Connection, keys: Mapping[str, Any]) -> str:
+def hemisphere(aligned: Aligned, keys: Mapping[str, Any]) -> str:
     """Return the side of a probe, or of all probes of a session.
 
     Returns
@@ -27,11 +26,9 @@ def hemisphere(con: Connection, keys: Mapping[str, Any]) -> str:
     QueryError
         If probes are on both sides, or on the midline.
     """
-    found = frame(
-        con, f"SELECT DISTINCT ml_location FROM ephys.insertion_location WHERE {where(keys)}"
-    )["ml_location"].to_list()
+    found = aligned.rows("ephys.insertion_location", keys)["ml_location"].to_list()
     if not found:
-        raise absent(lambda query: frame(con, query), keys) or NotFoundError(
+        raise absent(lambda query: frame(aligned.con, query), keys) or NotFoundError(
             "there is no insertion location",
             place=place(keys),
             hint="Sides come from the sheet of insertion locations: "

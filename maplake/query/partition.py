@@ -49,6 +49,7 @@ _NEEDED = {
     *("ephys.trial_zero", "ephys.board_event", "psth.event_time", "psth.event_sample"),
     *("psth.trial_reach", "psth.session_alignment", "psth.event_alignment"),
     *("psth.go_alignment", "psth.aligned_event", "psth.aligned_trial"),
+    *("experiment.period", "psth.last_event", "psth.period_window"),
 }
 _NAME = "maplake_partition"
 

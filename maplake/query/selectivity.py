@@ -47,13 +47,11 @@ def selectivity(
     """Test all units of a session or a probe; see :meth:`Lake.selectivity`."""
     import polars as pl
 
-    insertions = frame(
-        aligned.con,
-        "SELECT DISTINCT insertion_number FROM ephys.insertion_location "
-        f"WHERE {where({k: keys[k] for k in _INSERTION})} ORDER BY ALL",
-    )["insertion_number"].to_list()
+    probe = {k: keys[k] for k in _INSERTION}
+    known = aligned.rows("ephys.insertion_location", probe)["insertion_number"]
+    insertions = known.unique().sort().to_list()
     if not insertions:
-        hemisphere(aligned.con, {k: keys[k] for k in _INSERTION})  # says what is missing
+        hemisphere(aligned, probe)  # says what is missing
     parts = [_of_probe(aligned, {**keys, "insertion_number": n}, options) for n in insertions]
     found = pl.concat(parts)
     if not len(found) and (keys["unit"], keys["clustering_method"]) != (None, None):
@@ -66,7 +64,7 @@ def _of_probe(
 ) -> pl.DataFrame:
     import polars as pl
 
-    side = hemisphere(aligned.con, {k: keys[k] for k in _INSERTION})
+    side = hemisphere(aligned, {k: keys[k] for k in _INSERTION})
     periods = _periods(options["periods"])
     trials = _trials(aligned, keys, periods, options["good_trials_only"])
     units = aligned.chosen_units(keys, all_units=bool(options["all_units"]))
@@ -100,8 +98,8 @@ def _trials(
     table = "psth.recorded_trial" if good_only else "ephys.ephys_trial"
     key = where({k: keys[k] for k in _INSERTION})
     session = where({k: keys[k] for k in _INSERTION[:2]})
-    return frame(
-        aligned.con,
+    return aligned.of_probe(
+        keys,
         f"""
         SELECT e.trial, b.trial_instruction AS side, e.go_sample,
             (SELECT max(sampling_rate) FROM ephys.probe_insertion WHERE {key}) AS sampling_rate,

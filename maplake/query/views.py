@@ -177,17 +177,17 @@ def is_compact(root: Path, table: Table) -> bool:
 
 def has_files(root: Path, table: Table) -> bool:
     """Whether a table has any file."""
-    return _has_file(os.fspath(Layout(root).table_dir(table)), table.partition)
+    return has_files_below(Layout(root).table_dir(table), table.partition)
 
 
-def _has_file(folder: str, levels: Sequence[str]) -> bool:
+def has_files_below(folder: str | Path, levels: Sequence[str]) -> bool:
     """Whether a file lies below folders of these keys: looks no further than to the first one."""
     if not levels:
         return os.path.isfile(os.path.join(folder, PART))  # noqa: PTH113, PTH118
     try:
         with os.scandir(folder) as entries:
             return any(
-                _has_file(entry.path, levels[1:])
+                has_files_below(entry.path, levels[1:])
                 for entry in entries
                 if entry.name.startswith(f"{levels[0]}=")
             )
