@@ -125,7 +125,7 @@ def test_trial_events_are_where_the_recording_saw_them(seen):
     found = lake.psth(101, 1, 1, 40, condition=CONDITION, event="zaberready", start=-2, stop=2)
     np.testing.assert_array_equal(found.count[0], np.histogram(np.concatenate(times), EDGES)[0])
     delays = [
-        trial_spikes(probe, 40, t, probe.start[t - 1] + 2.0 * probe.rate)
+        trial_spikes(probe, 40, t, probe.go[t - 1] - GO * probe.rate + 2.0 * probe.rate)
         for t in sorted(s.condition(CONDITION))
     ]
     found = lake.psth(101, 1, 1, 40, condition=CONDITION, event="delay", start=-2, stop=2)

@@ -24,9 +24,9 @@ JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
 LEFT JOIN experiment.behavior_trial AS b USING (subject_id, session, trial);
 
 -- Where the behavior rig's clock of a trial is 0, in samples of the probe. That is the recorded
--- start, but for recordings that a trigger starts: there it is a margin before the trial; or that
--- count trials from their bitcode, which comes after the start. The go cues, which both saw, tell:
--- they are then all off by the same time.
+-- start, but for recordings that a trigger starts: there it is a margin before the trial. The go
+-- cues, which both saw, tell: then they are all off by the same time. Recordings of foraging count
+-- trials from their bitcode, which comes some time after the start: each go cue tells for itself.
 CREATE VIEW ephys.trial_zero AS
 SELECT
     e.subject_id,
@@ -34,7 +34,9 @@ SELECT
     e.insertion_number,
     e.trial,
     i.sampling_rate,
-    e.start_sample + coalesce(m.margin, 0) AS zero_sample
+    coalesce(
+        e.go_sample - f.go_time * i.sampling_rate, e.start_sample + m.margin, e.start_sample
+    ) AS zero_sample
 FROM ephys.ephys_trial AS e
 JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
 LEFT JOIN (
@@ -55,7 +57,14 @@ LEFT JOIN (
     GROUP BY subject_id, session, insertion_number
     HAVING abs(median(late)) > 0.005 * max(sampling_rate)
         AND mad(late) < 0.001 * max(sampling_rate)
-) AS m USING (subject_id, session, insertion_number);
+) AS m USING (subject_id, session, insertion_number)
+LEFT JOIN (
+    SELECT subject_id, session, trial, max_by(trial_event_time, trial_event_id) AS go_time
+    FROM experiment.trial_event
+    SEMI JOIN ephys.ephys_trial_event USING (subject_id, session)
+    WHERE trial_event_type = 'go'
+    GROUP BY subject_id, session, trial
+) AS f USING (subject_id, session, trial);
 
 -- Events that the recording itself saw (foraging), in samples of each probe. Their clock is tied
 -- to the probe's, as published, by the first recorded trial: it starts with its bitcode.
