@@ -28,10 +28,12 @@ import pyarrow.parquet as pq
 from harness import Figure, save, shortest
 
 import maplake
+from maplake.compute.registry import built_in
 from maplake.config import Config
 from maplake.ingest import compact, pipeline
 from maplake.ingest.status import status
 from maplake.query import catalog
+from maplake.query.lake import Lake
 
 CONDITION = "good_noearlylick_hit"
 WALK = "a look at every raw file"
@@ -227,6 +229,23 @@ def _write_anew(file: Path) -> None:
     file.write_bytes(content[:60] + mark + content[80:])
 
 
+def computed(few: Config, many: Config, repeat: int) -> list[Figure]:
+    """What it costs to compute all built-in tables of one session."""
+
+    def work(config: Config) -> Callable[[], object]:
+        def compute() -> None:
+            with Lake(config.lake.root) as lake:
+                for computation in built_in().values():
+                    key = {"subject_id": 400_001, "session": 1, "insertion_number": 1}
+                    computation(lake, {name: key[name] for name in computation.levels})
+
+        return compute
+
+    t = shortest({"few": work(few), "many": work(many)}, repeat)
+    name = "tables computed of one session, in the full lake"
+    return [Figure(name, t["many"], "the same with 10 sessions", t["few"])]
+
+
 def built(few: Config, many: Config) -> list[Figure]:
     """What the catalog costs."""
     t = shortest({n: lambda c=c: catalog.build(c.lake.root) for n, c in
@@ -256,6 +275,7 @@ def main() -> None:
             *questions(many.lake.root, options.sessions, max(20, options.repeat)),
             *whole(many, options.repeat),
             *marginal(few, many, options.repeat),
+            *computed(few, many, options.repeat),
             *built(few, many),
             *merged(many, max(20, options.repeat)),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -202,17 +202,18 @@ class _Wanted:
         return set() if self.ledger is None else self.ledger.idle
 
     def books(self, layout: Layout) -> Books:
-        """Read the records of all others."""
+        """Read the records of all others that are asked for."""
         if self.ledger is None:
             return Books.read(layout)
-        return Books.read(layout, set(self.ledger.stamps) - self.idle)
+        return Books.read(layout, self._chosen(set(self.ledger.stamps) - self.idle))
 
     def current(self, names: Collection[str]) -> int:
         """Return how many partitions of some computations are in where nothing is looked at."""
-        if self.ledger is None:
-            return 0
-        keys = {book: session_key(book) for book in self.idle}
-        return self.ledger.total([b for b, key in keys.items() if key and self.has(*key)], names)
+        return 0 if self.ledger is None else self.ledger.total(self._chosen(self.idle), names)
+
+    def _chosen(self, books: Iterable[str]) -> list[str]:
+        keys = {book: session_key(book) for book in books}
+        return [book for book, key in keys.items() if key and self.has(*key)]
 
 
 def _due(
