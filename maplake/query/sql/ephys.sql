@@ -29,45 +29,46 @@ LEFT JOIN experiment.behavior_trial AS b USING (subject_id, session, trial);
 -- trials from their bitcode, which comes some time after the start: each go cue tells for itself.
 CREATE VIEW ephys.trial_zero AS
 SELECT
-    e.subject_id,
-    e.session,
-    e.insertion_number,
-    e.trial,
-    i.sampling_rate,
-    coalesce(
-        e.go_sample - f.go_time * i.sampling_rate, e.start_sample + m.margin, e.start_sample
-    ) AS zero_sample
-FROM ephys.ephys_trial AS e
-JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
-LEFT JOIN (
-    SELECT subject_id, session, insertion_number, median(late) AS margin
-    FROM (
-        SELECT e.subject_id, e.session, e.insertion_number, i.sampling_rate,
-            e.go_sample - g.go_time * i.sampling_rate - e.start_sample AS late
-        FROM ephys.ephys_trial AS e
-        JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
-        JOIN (
-            SELECT subject_id, session, trial,
-                max_by(trial_event_time, trial_event_id) AS go_time
-            FROM experiment.trial_event
-            WHERE trial_event_type = 'go'
-            GROUP BY subject_id, session, trial
-        ) AS g USING (subject_id, session, trial)
-    )
-    GROUP BY subject_id, session, insertion_number
-    HAVING abs(median(late)) > 0.005 * max(sampling_rate)
-        AND mad(late) < 0.001 * max(sampling_rate)
-) AS m USING (subject_id, session, insertion_number)
-LEFT JOIN (
-    SELECT subject_id, session, trial, max_by(trial_event_time, trial_event_id) AS go_time
-    FROM experiment.trial_event
-    SEMI JOIN ephys.ephys_trial_event USING (subject_id, session)
-    WHERE trial_event_type = 'go'
-    GROUP BY subject_id, session, trial
-) AS f USING (subject_id, session, trial);
+    subject_id,
+    session,
+    insertion_number,
+    trial,
+    sampling_rate,
+    CASE
+        WHEN has_events THEN start_sample + coalesce(late, 0)
+        WHEN abs(median(late) OVER insertion) > 0.005 * sampling_rate
+            AND mad(late) OVER insertion < 0.001 * sampling_rate
+        THEN start_sample + median(late) OVER insertion
+        ELSE start_sample
+    END AS zero_sample
+FROM (
+    SELECT
+        e.subject_id,
+        e.session,
+        e.insertion_number,
+        e.trial,
+        e.start_sample,
+        i.sampling_rate,
+        e.go_sample - g.go_time * i.sampling_rate - e.start_sample AS late,
+        v.has_events
+    FROM ephys.ephys_trial AS e
+    JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
+    LEFT JOIN (
+        SELECT subject_id, session, trial, max_by(trial_event_time, trial_event_id) AS go_time
+        FROM experiment.trial_event
+        WHERE trial_event_type = 'go'
+        GROUP BY subject_id, session, trial
+    ) AS g USING (subject_id, session, trial)
+    LEFT JOIN (
+        SELECT DISTINCT subject_id, session, true AS has_events
+        FROM ephys.ephys_trial_event
+    ) AS v USING (subject_id, session)
+)
+WINDOW insertion AS (PARTITION BY subject_id, session, insertion_number);
 
 -- Events that the recording itself saw (foraging), in samples of each probe. Their clock is tied
--- to the probe's, as published, by the first recorded trial: it starts with its bitcode.
+-- to the probe's, as published, by the first recorded trial: it starts with its bitcode. Without
+-- that event the first go cue ties them.
 CREATE VIEW ephys.board_event AS
 SELECT
     b.subject_id,
@@ -84,11 +85,15 @@ JOIN (
         e.session,
         e.insertion_number,
         i.sampling_rate,
-        min_by(e.start_sample - v.trial_event_time * i.sampling_rate, e.trial) AS zero_sample
+        min_by(
+            CASE v.trial_event_type WHEN 'go' THEN e.go_sample ELSE e.start_sample END
+            - v.trial_event_time * i.sampling_rate,
+            (v.trial_event_type = 'go', e.trial)
+        ) AS zero_sample
     FROM ephys.ephys_trial AS e
     JOIN ephys.probe_insertion AS i USING (subject_id, session, insertion_number)
     JOIN ephys.ephys_trial_event AS v USING (subject_id, session, trial)
-    WHERE v.trial_event_type = 'bitcodestart'
+    WHERE v.trial_event_type IN ('bitcodestart', 'go')
     GROUP BY e.subject_id, e.session, e.insertion_number, i.sampling_rate
 ) AS b USING (subject_id, session);
 

@@ -99,8 +99,8 @@ SELECT z.subject_id, z.session, z.insertion_number, z.trial,
     z.zero_sample + z.sampling_rate * v.event_time AS event_sample
 FROM ephys.trial_zero AS z
 JOIN psth.event_time(event_name, occurrence) AS v USING (subject_id, session, trial)
-ANTI JOIN (FROM ephys.board_event WHERE event_type = lower(event_name)) AS b
-    USING (subject_id, session, insertion_number)
+ANTI JOIN (FROM ephys.ephys_trial_event WHERE trial_event_type = lower(event_name)) AS b
+    USING (subject_id, session)
 UNION ALL
 SELECT b.subject_id, b.session, b.insertion_number, b.trial,
     CASE lower(occurrence)

@@ -104,9 +104,9 @@ FROM (
         z.zero_sample + v.event_time * z.sampling_rate AS event_sample, z.sampling_rate
     FROM ephys.trial_zero AS z
     JOIN psth.last_event AS v USING (subject_id, session, trial)
-    ANTI JOIN ephys.board_event AS b
+    ANTI JOIN ephys.ephys_trial_event AS b
         ON b.subject_id = z.subject_id AND b.session = z.session
-        AND b.insertion_number = z.insertion_number AND b.event_type = v.trial_event_type
+        AND b.trial_event_type = v.trial_event_type
     UNION ALL
     SELECT subject_id, session, insertion_number, trial, event_type, max(event_sample),
         any_value(sampling_rate)
