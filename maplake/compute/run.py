@@ -161,7 +161,8 @@ def run(
                 if progress:
                     progress(group[0].task.computation, len(report.done) - before, total)
             update_catalog(config)
-    counts_by_session(layout, recipes, others=not built_in)  # for the next one to begin from
+    if ledger is not None:  # for the next one to begin from
+        counts_by_session(layout, recipes, others=not built_in)
     if not names and subject is None and session is None:
         settle(config.lake.root)
     return report
