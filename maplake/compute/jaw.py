@@ -214,6 +214,7 @@ COMPUTATIONS = (
             "ephys.unit",
             "ephys.spike",
             "ephys.ephys_trial",
+            "ephys.ephys_trial_event",
             "ephys.probe_insertion",
             "experiment.trial_event",
             "tracking.tracking_position",
