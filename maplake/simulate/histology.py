@@ -141,6 +141,8 @@ def write_channel_locations(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for item in shanks:
+        if item.shank not in place:  # nothing was recorded from it
+            continue
         tail = f"_shank{item.shank}" if len(shanks) > 1 else ""
         x, y = place[item.shank].T
         lateral = 48 - x + _EDGE_1 if is_first_generation else x + _EDGE_2
