@@ -243,3 +243,42 @@ def test_commands(lab, root, tmp_path):
     assert str(tmp_path / "out") in cli("export-snapshot", "paper", str(tmp_path / "out"))
     assert "freed" in cli("delete-snapshot", "paper")
     assert "no snapshots" in cli("snapshots")
+
+
+def test_what_is_kept_is_on_disk_by_name_before_a_commit_is_decided(config, root, monkeypatch):
+    """Else a power cut keeps the commit's record and loses what the snapshot needs."""
+    snapshot.take(config, "paper")
+    layout, synced, missing, seen = Layout(root), {}, [], []
+    sync, replace = files.sync_dir, files.replace
+
+    def note(folder):
+        sync(folder)
+        synced[folder] = {path.name for path in folder.iterdir()}
+
+    def look(source, target):
+        if target.parent == layout.journal:
+            for file in (layout.kept, *layout.kept.rglob("*")):
+                seen.append(file)
+                if file.name not in synced.get(file.parent, ()):
+                    missing.append(file)
+        replace(source, target)
+
+    monkeypatch.setattr(files, "sync_dir", note)
+    monkeypatch.setattr(files, "replace", look)
+    delete(config, Target(400001, 1))
+    assert len(seen) > 10
+    assert missing == []
+
+
+def test_a_snapshot_is_on_disk_by_name_when_it_is_taken(config, root, monkeypatch):
+    synced, sync = {}, files.sync_dir
+
+    def note(folder):
+        sync(folder)
+        synced[folder] = {path.name for path in folder.iterdir()}
+
+    monkeypatch.setattr(files, "sync_dir", note)
+    snapshot.take(config, "paper")
+    layout = Layout(root)
+    for folder in (layout.snapshots / "paper", layout.snapshots):
+        assert folder.name in synced[folder.parent]

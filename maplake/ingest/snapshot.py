@@ -107,7 +107,8 @@ def take(config: Config, name: str, note: str = "") -> Snapshot:
                 files.sync_dir(below)
         files.make_dir(layout.snapshots)
         files.replace(folder, layout.snapshots / name)
-        files.sync_dir(layout.snapshots)
+        for folder in (layout.snapshots, layout.meta):  # the first snapshot makes the folder
+            files.sync_dir(folder)
     return about
 
 

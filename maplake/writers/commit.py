@@ -181,11 +181,11 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
     with files.lake_faults(layout.root):
         for folder in (layout.journal, layout.log):
             files.make_dir(folder)
-        # What is staged, and every name on the way to it: the record must not outlive them.
+        keep.keep(layout, parts)
+        # What is staged and kept, and every name on the way: the record must not outlive them.
         staged = (layout.staging / part.name / "_" for part in parts)
         for folder in _ancestors([*staged, layout.journal / "_", layout.log / "_"], layout.root):
             files.sync_dir(folder)
-        keep.keep(layout, parts)
         temporary = layout.staging / f"{parts[0].name}.journal"
         files.write_bytes(temporary, text.encode())
         files.sync_through(temporary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,11 @@ def write_lock(root: Path, timeout_s: float = 30.0) -> Iterator[None]:
     """
     layout = Layout(root)
     with files.lake_faults(root):
+        is_new = not root.exists()
         files.make_dir(layout.meta)
+        if is_new:  # else a power cut could take the folder with all that is synced in it
+            with suppress(PermissionError):  # who may write to it need not be able to read it
+                files.sync_dir(root.parent)
         lock = Lock(layout.lock, timeout_s)
         try:
             lock.acquire()
