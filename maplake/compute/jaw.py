@@ -188,18 +188,13 @@ def _with_phase(jaw: pl.DataFrame, rate: float) -> pl.DataFrame | None:
 
 def _spike_phases(lake: Lake, key: Key, frames: pl.DataFrame) -> pl.DataFrame:
     """Return unit and phase of every spike that falls into a frame."""
-    one = "subject_id = $subject_id AND session = $session AND insertion_number = $insertion_number"
-    spikes: pl.DataFrame = (
-        lake.sql(
-            "SELECT s.clustering_method, s.unit, s.trial, "
-            "(s.spike_sample - z.zero_sample) / z.sampling_rate AS time "
-            f"FROM (FROM ephys.spike_file WHERE {one}) AS s "
-            f"JOIN (FROM ephys.trial_zero WHERE {one}) AS z USING (trial)",
-            dict(key),
-        )
-        .pl()
-        .sort("time")
-    )
+    aligned = lake._aligned
+    spikes = aligned.of_probe(
+        key,
+        "SELECT s.clustering_method, s.unit, s.trial, "
+        "(s.spike_sample - z.zero_sample) / z.sampling_rate AS time "
+        f"FROM {aligned.spikes(key)} AS s JOIN ephys.trial_zero AS z USING (trial)",
+    ).sort("time")
     times = frames.select("trial", "time", "phase", "interval", frame_time="time").sort("time")
     found = spikes.join_asof(times, on="time", by="trial", check_sortedness=False)
     return found.filter(
