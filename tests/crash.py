@@ -1,7 +1,7 @@
 """Kills maplake's commands at every point where they touch the file system, and makes disks fail.
 
 ``python tests/crash.py --all --report docs/reliability.json`` does everything, which takes hours;
-``--points 60`` spreads so many over the calls of each command under each fault, and ``--command``
+``--points 12`` spreads so many over the calls of each command under each fault, and ``--command``
 and ``--fault`` choose. ``python tests/crash.py --write docs/reliability.json
 docs/reliability.md`` puts the figures into the page.
 
