@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,7 @@ def run(name: str, *, quick: bool, folder: Path | None) -> list[dict[str, Any]]:
         subprocess.run(
             [sys.executable, HERE.parent / words[1], *words[2:], *kept, "--json", file],
             check=True,
+            env={**os.environ, "PYTHONPATH": str(HERE.parent)},  # it need not be installed
             stdout=subprocess.DEVNULL,
         )
         found = load(file)
