@@ -12,7 +12,6 @@ import json
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -98,7 +97,7 @@ def _key(config: Config, layout: Layout) -> tuple[str | None, int]:
     stamps += [s for s in stamps_in(layout.meta) if s[0] == layout.own_tables.name]
     package = Path(__file__).parents[1]
     code = [stamps_in(package / folder) for folder in _CODE]
-    parts = [asdict(settings), stamps, code, _of_the_lab(config)]
+    parts = [settings._asdict(), stamps, code, _of_the_lab(config)]
     text = json.dumps(parts, sort_keys=True, default=str)
     newest = max((stamp[2] for stamp in stamps), default=0)
     return hashlib.sha256(text.encode()).hexdigest(), newest

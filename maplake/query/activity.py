@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from maplake.query.aligned import Aligned, frame, no_units
+from maplake.query.aligned import Aligned, no_units
 from maplake.query.binned import binned
 from maplake.query.numbers import Floats, bin_edges
 
@@ -145,11 +145,7 @@ def _of_probe(
 
     units = aligned.chosen_units(keys, all_units=bool(options["all_units"]))
     names = aligned.declared(conditions)
-    trials = frame(
-        aligned.con,
-        'SELECT trial, spike_trial, origin_sample, sampling_rate, conditions, pattern AS "group" '
-        f"FROM temp.main.{aligned.patterns(keys, conditions, options)}",
-    )
+    trials = aligned.patterns(keys, conditions, options).rename({"pattern": "group"})
     patterns = (
         trials.group_by("group")
         .agg(pl.col("conditions").first(), pl.col("trial").n_unique())

@@ -12,7 +12,7 @@ from maplake.layout import table_file
 from maplake.query.absent import absent
 from maplake.query.connection import Connection, Stamp, file_stamp
 from maplake.query.frames import scan
-from maplake.query.partition import TABLES, PartitionViews
+from maplake.query.partition import PartitionViews
 from maplake.query.refusal import failures, said
 from maplake.query.sqltext import glob_escape, identifier, literal
 from maplake.query.views import trials_with_conditions
@@ -28,6 +28,12 @@ _CACHED = 32
 
 #: Which of an event's times in a trial; "after go" is the first from the go cue on.
 OCCURRENCES = ("first", "last", "after go")
+
+#: What is asked of aligned trials, whatever types a damaged file has.
+_TRIAL = (
+    "trial::INTEGER AS trial, spike_trial::INTEGER AS spike_trial, "
+    "origin_sample::DOUBLE AS origin_sample, sampling_rate::DOUBLE AS sampling_rate"
+)
 
 #: Below which a p-value is called significant, unless told.
 ALPHA = 0.05
@@ -65,23 +71,24 @@ def no_units(con: Connection, keys: Mapping[str, Any]) -> NotFoundError:
 
 
 class Aligned:
-    """Trials and units of single probes as temporary tables of a connection.
+    """Trials and units of single probes, kept.
 
-    They are made anew when one of the files that they come from changes; a question about a unit
+    They are read anew when one of the files that they come from changes; a question about a unit
     then costs one look into one file.
     """
 
     def __init__(self, root: Path, con: Connection) -> None:
         self.con = con
         self.root = root
-        self._kept: dict[tuple[object, ...], str] = {}
-        self._known_units: dict[tuple[object, ...], pl.DataFrame] = {}
+        self._kept: dict[tuple[object, ...], pl.DataFrame] = {}
         self._declared: dict[tuple[object, ...], list[tuple[str, str]]] = {}
         self._views = PartitionViews(root, con)
         self._made = 0
 
-    def trials(self, keys: Mapping[str, Any], condition: str, options: Mapping[str, Any]) -> str:
-        """Return the table of a condition's trials around an event.
+    def trials(
+        self, keys: Mapping[str, Any], condition: str, options: Mapping[str, Any]
+    ) -> pl.DataFrame:
+        """Return a condition's trials around an event.
 
         Its columns: trial; spike_trial, which spikes may fall into the window; origin_sample and
         sampling_rate. ``options`` has event, occurrence, start and stop.
@@ -92,17 +99,17 @@ class Aligned:
             "trials",
             keys,
             (condition, *chosen),
-            lambda: (
-                "SELECT trial, spike_trial, origin_sample, sampling_rate "
-                f"FROM psth.aligned_trial({arguments}) WHERE {where(_part(keys))} "
-                "ORDER BY trial, spike_trial"
+            lambda: self._rows(
+                keys,
+                f"SELECT {_TRIAL} FROM psth.aligned_trial({arguments}) "
+                f"WHERE {where(_part(keys))} ORDER BY trial, spike_trial",
             ),
         )
 
     def patterns(
         self, keys: Mapping[str, Any], conditions: Sequence[str], options: Mapping[str, Any]
-    ) -> str:
-        """Return the table of the trials of several conditions around an event.
+    ) -> pl.DataFrame:
+        """Return the trials of several conditions around an event.
 
         Its columns: those of :meth:`trials`; conditions, which of the wanted ones the trial is in;
         and pattern, a number from 0 that trials of the same conditions share.
@@ -112,13 +119,14 @@ class Aligned:
             "patterns",
             keys,
             (*conditions, *chosen),
-            lambda: (
-                "SELECT *, (dense_rank() OVER (ORDER BY conditions) - 1)::INTEGER AS pattern FROM ("
-                "SELECT a.trial, a.spike_trial, a.origin_sample, a.sampling_rate, c.conditions "
+            lambda: self._rows(
+                keys,
+                f"SELECT {_TRIAL}, conditions, "
+                "dense_rank() OVER (ORDER BY conditions) - 1 AS pattern "
                 f"FROM {_alignment(*chosen)} AS a "
                 f"JOIN ({trials_with_conditions(dict(self._predicates(conditions)))}) AS c "
                 "USING (subject_id, session, trial) "
-                f"WHERE {where(_part(keys))}) WHERE len(conditions) > 0 ORDER BY trial, spike_trial"
+                f"WHERE {where(_part(keys))} AND len(conditions) > 0 ORDER BY trial, spike_trial",
             ),
         )
 
@@ -149,20 +157,22 @@ class Aligned:
 
     def _units(self, keys: Mapping[str, Any]) -> pl.DataFrame:
         """Return the probe's units, in order: clustering_method, unit, unit_quality."""
-        name = (*_part(keys).values(), *self._stamps(keys))
-        if name not in self._known_units:
+        import polars as pl
+
+        columns = [
+            pl.col("clustering_method").cast(pl.String),
+            pl.col("unit").cast(pl.Int32),
+            pl.col("unit_quality").cast(pl.String),
+        ]
+
+        def read() -> pl.DataFrame:
             try:
-                with self._views.of(_part(keys)) as con:
-                    self._known_units[name] = con.sql(
-                        "SELECT clustering_method::VARCHAR AS clustering_method, "
-                        "unit::INTEGER AS unit, unit_quality::VARCHAR AS unit_quality "
-                        f"FROM ephys.unit WHERE {where(_part(keys))} ORDER BY ALL"
-                    ).pl()
-            except failures() as error:
+                found = scan(self.root, get("ephys.unit"), _part(keys)).select(columns)
+                return found.collect().sort(pl.all())
+            except pl.exceptions.PolarsError as error:
                 raise QueryError(said(error)) from error
-            while len(self._known_units) > _CACHED:
-                self._known_units.pop(next(iter(self._known_units)))
-        return self._known_units[name]
+
+        return self._keep("units", keys, (), read)
 
     def methods(self, keys: Mapping[str, Any]) -> list[str]:
         """Return the clustering methods of the probe's units."""
@@ -231,16 +241,16 @@ class Aligned:
     ) -> pl.DataFrame:
         """Return trial and spike_time (s from the event) of one unit, in that order."""
         method = self.method(keys)
-        return frame(
-            self.con,
-            f"SELECT a.trial, {TIME} AS spike_time FROM {self.spikes(keys)} AS s "
-            f"JOIN temp.main.{self.trials(keys, condition, options)} AS a "
-            "ON coalesce(s.trial, 0) = a.spike_trial "
-            f"WHERE s.unit = {literal(int(keys['unit']))} "
-            f"AND s.clustering_method = {literal(method)} "
-            f"AND {TIME} BETWEEN {literal(options['start'])} AND {literal(options['stop'])} "
-            "ORDER BY a.trial, spike_time",
-        )
+        with self.registered(self.trials(keys, condition, options)) as trials:
+            return frame(
+                self.con,
+                f"SELECT a.trial, {TIME} AS spike_time FROM {self.spikes(keys)} AS s "
+                f"JOIN {trials} AS a ON coalesce(s.trial, 0) = a.spike_trial "
+                f"WHERE s.unit = {literal(int(keys['unit']))} "
+                f"AND s.clustering_method = {literal(method)} "
+                f"AND {TIME} BETWEEN {literal(options['start'])} AND {literal(options['stop'])} "
+                "ORDER BY a.trial, spike_time",
+            )
 
     def of_probe(self, keys: Mapping[str, Any], query: str) -> pl.DataFrame:
         """Run a query over the views of aligned trials, which read one probe's files alone."""
@@ -271,35 +281,40 @@ class Aligned:
         finally:
             con.unregister(name)
 
+    def _rows(self, keys: Mapping[str, Any], query: str) -> pl.DataFrame:
+        """Return a probe's aligned trials."""
+        import polars as pl
+
+        types = {"origin_sample": pl.Float64(), "sampling_rate": pl.Float64()}
+        known = types | {"conditions": pl.List(pl.String)}
+        try:
+            with self._views.of(_part(keys)) as con:
+                # As a relation it would be bound twice, which is a third of what it takes.
+                rows = con.execute(query).fetchall()
+                names = [column[0] for column in con.description or ()]
+        except failures() as error:
+            raise QueryError(said(error)) from error
+        schema = {name: known.get(name, pl.Int32()) for name in names}
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
     def _keep(
         self,
         what: str,
         keys: Mapping[str, Any],
         extra: tuple[object, ...],
-        query: Callable[[], str],
-    ) -> str:
-        """Return the name of the temporary table with a query's result, made anew if outdated."""
+        read: Callable[[], pl.DataFrame],
+    ) -> pl.DataFrame:
+        """Return what was read, read anew if outdated."""
         name = (what, *_part(keys).values(), *extra, *self._stamps(keys))
         if name not in self._kept:
-            self._made += 1
-            table, made = f"maplake_{what}_{self._made}", query()
-            try:
-                with self._views.of(_part(keys)) as con:
-                    con.execute(f"CREATE TEMP TABLE {table} AS {made}")
-            except failures() as error:
-                raise QueryError(said(error)) from error
-            self._kept[name] = table
-            self._forget()
+            self._kept[name] = read()
+            while len(self._kept) > _CACHED:
+                self._kept.pop(next(iter(self._kept)))
         return self._kept[name]
 
     def _stamps(self, keys: Mapping[str, Any]) -> list[Stamp | None]:
-        files = [self.root / table_file(get(name), keys) for name in TABLES]
+        files = self._views.files(_part(keys)).values()
         return [self.con.stamp, *(file_stamp(file) for file in files)]
-
-    def _forget(self) -> None:
-        while len(self._kept) > _CACHED:
-            table = self._kept.pop(next(iter(self._kept)))
-            self.con.get().execute(f"DROP TABLE temp.main.{table}")
 
 
 def _part(keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,10 +14,10 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from maplake.errors import LakeError, LakeReadOnlyError
 from maplake.layout import Layout
@@ -44,8 +44,7 @@ _RETRY_S = 0.1
 _MAKERS = ("query/sql/*.sql", "query/views.py", "query/sqltext.py", "tables/*.py")
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What a catalog was built with.
 
     ``root`` is the lake's folder at that time; ``signature`` covers every statement; ``made_by``
@@ -54,8 +53,8 @@ class Settings:
 
     root: str
     signature: str
-    conditions: Mapping[str, Configured] = field(default_factory=dict)
-    align_types: Mapping[str, AlignRow] = field(default_factory=dict)
+    conditions: Mapping[str, Configured] = MappingProxyType({})
+    align_types: Mapping[str, AlignRow] = MappingProxyType({})
     made_by: str = ""
 
 
@@ -207,7 +206,7 @@ def build(
 
 def as_script(made: list[str], settings: Settings) -> str:
     """Return the statements as a script for an in-memory connection."""
-    header = _HEADER + json.dumps(vars(settings), ensure_ascii=True)
+    header = _HEADER + json.dumps(settings._asdict(), ensure_ascii=True)
     return f"{header}\n{_body(in_quick_order(Path(settings.root), made))}"
 
 
@@ -300,7 +299,7 @@ def _remove_leftovers(layout: Layout) -> None:
 
 
 def _catalog_view(settings: Settings) -> str:
-    values = {**vars(settings), "maplake_version": version()}
+    values = {**settings._asdict(), "maplake_version": version()}
     columns = ", ".join(
         f"{literal(v if isinstance(v, str) else json.dumps(v))} AS {name}"
         for name, v in values.items()

@@ -206,10 +206,10 @@ def _is_question(con: duckdb.DuckDBPyConnection, query: str) -> bool:
     return len(found) == 1 and found[0].type == duckdb.StatementType.SELECT
 
 
-def file_stamp(path: Path) -> Stamp | None:
+def file_stamp(path: str | Path) -> Stamp | None:
     """Return what changes when a file is replaced, or None if there is none."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

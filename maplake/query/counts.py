@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maplake.errors import QueryError
-from maplake.query.aligned import Aligned, frame, no_units
+from maplake.query.aligned import Aligned, no_units
 from maplake.query.binned import binned
 from maplake.query.numbers import Floats, smooth
 from maplake.tables.ephys import UNIT_KEY
@@ -212,14 +212,12 @@ def _of_probe(
     options: Mapping[str, Any],
     edges: Floats,
 ) -> TrialCounts:
+    import polars as pl
+
     window = {**options, "start": float(edges[0]), "stop": float(edges[-1])}
-    trials = frame(
-        aligned.con,
-        "SELECT trial, spike_trial, origin_sample, sampling_rate, "
-        '(dense_rank() OVER (ORDER BY trial) - 1)::INTEGER AS "group" '
-        f"FROM temp.main.{aligned.trials(keys, condition, window)}",
-    )
-    trial = np.unique(trials["trial"].to_numpy()).astype(np.int32)
+    trials = aligned.trials(keys, condition, window)
+    trial, group = np.unique(trials["trial"].to_numpy(), return_inverse=True)
+    trials = trials.with_columns(pl.Series("group", group, pl.Int64))
     units = aligned.chosen_units(keys, all_units=bool(options["all_units"]))
     return TrialCounts(
         condition,

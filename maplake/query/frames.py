@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from maplake.layout import PART, Layout
 from maplake.query.views import has_files_below
 from maplake.tables import Column, Table
-from maplake.tables.model import LABEL, TEXT
+from maplake.tables.model import LABEL, TEXT, Kind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,9 +55,13 @@ def scan(root: Path, table: Table, key: Mapping[str, Any] | None = None) -> pl.L
 
 def dtype(column: Column) -> Any:
     """Return the polars type of a column."""
+    return _dtype(TEXT if column.kind == LABEL else column.kind)
+
+
+@cache
+def _dtype(kind: Kind) -> Any:
     import polars as pl
     import pyarrow as pa
 
-    kind = TEXT.arrow if column.kind == LABEL else column.type
-    empty = pl.from_arrow(pa.table({"x": pa.array([], kind)}))
+    empty = pl.from_arrow(pa.table({"x": pa.array([], kind.arrow)}))
     return empty.schema["x"] if isinstance(empty, pl.DataFrame) else pl.Null

@@ -6,8 +6,8 @@ import json
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from maplake.errors import ConfigError, IntegrityError, LakeReadOnlyError
 from maplake.layout import Layout
@@ -16,8 +16,7 @@ from maplake.layout import Layout
 HINT = "psth.trial_condition lists all; those that were added lie in .maplake/conditions.json."
 
 
-@dataclass(frozen=True)
-class OwnCondition:
+class OwnCondition(NamedTuple):
     """A set of trials: an SQL predicate over ``psth.trial``, and what it is in words."""
 
     predicate: str
@@ -73,7 +72,7 @@ def write(root: Path, conditions: Mapping[str, OwnCondition]) -> None:
     """
     file = path(root)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    text = json.dumps({name: asdict(c) for name, c in conditions.items()}, indent=1)
+    text = json.dumps({name: c._asdict() for name, c in conditions.items()}, indent=1)
     try:
         temporary.write_text(text, encoding="utf-8", newline="\n")
         temporary.replace(file)

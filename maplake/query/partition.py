@@ -52,6 +52,8 @@ _NEEDED = {
     *("experiment.period", "psth.last_event", "psth.period_window"),
 }
 _NAME = "maplake_partition"
+#: The variable that names the files, a field per table.
+_FILES = "maplake_files"
 
 
 class PartitionViews:
@@ -70,7 +72,16 @@ class PartitionViews:
         self._folder = os.path.realpath(root)
         self._con = con
         self._made_in: tuple[duckdb.DuckDBPyConnection, Stamp | None] | None = None
-        self._files: dict[str, str | None] = {}
+        self._files: dict[str, str] = {}
+        self._places: tuple[dict[str, Any], dict[str, str]] = {}, {}
+
+    def files(self, key: Mapping[str, Any]) -> dict[str, str]:
+        """Return where the file of each table is, if there is one, by the table's name."""
+        if self._places[0] != key:  # asked again and again of one probe
+            below = {name: table_file(get(name), key) for name in TABLES}
+            found = {name: os.path.join(self._folder, path) for name, path in below.items()}  # noqa: PTH118
+            self._places = dict(key), found
+        return self._places[1]
 
     @contextmanager
     def of(self, key: Mapping[str, Any]) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -101,26 +112,19 @@ class PartitionViews:
         self._made_in = con, self._con.stamp
 
     def _point(self, con: duckdb.DuckDBPyConnection, key: Mapping[str, Any]) -> None:
-        statements, pointed = [], {}
-        for name in TABLES:
-            table = get(name)
-            path: str | None = os.path.join(self._folder, table_file(table, key))  # noqa: PTH118
-            if path is not None and not os.path.exists(path):  # noqa: PTH110
-                path = None
-            if path == self._files.get(name):
-                continue
-            if path is not None:
-                statements.append(f"SET VARIABLE {_variable(table)} = {_file(path)}")
-            if path is None or self._files.get(name) is None:
-                statements.append(_view(table, has_file=path is not None))
-            pointed[name] = path
-        if statements:
-            try:
-                con.execute("; ".join(statements))
-            except BaseException:
-                self._made_in = None  # some point to this probe, some still to the last one
-                raise
-        self._files |= pointed
+        files = {n: path for n, path in self.files(key).items() if os.path.exists(path)}  # noqa: PTH110
+        if files == self._files:
+            return
+        fields = (f"{literal(_field(get(n)))}: {_file(path)}" for n, path in files.items())
+        statements = [f"SET VARIABLE {_FILES} = {{{', '.join(fields)}}}"] if files else []
+        changed = files.keys() ^ self._files.keys()
+        statements += [_view(get(name), has_file=name in files) for name in sorted(changed)]
+        try:
+            con.execute("; ".join(statements))
+        except BaseException:
+            self._made_in = None  # some point to this probe, some still to the last one
+            raise
+        self._files = files
 
 
 def _needed(made: Sequence[str]) -> list[str]:
@@ -128,17 +132,17 @@ def _needed(made: Sequence[str]) -> list[str]:
 
 
 def _view(table: Table, *, has_file: bool) -> str:
-    """Return the view of the file that a variable names: to name another one is quick."""
+    """Return the view of the file that the variable names: to name another one is quick."""
     head = f"CREATE OR REPLACE VIEW {full_identifier(raw_name(table))} AS"
     if not has_file:
         return f"{head} {empty_select(table.columns)}"
     columns = ", ".join(identifier(c.name) for c in table.columns)
-    source = f"read_parquet(getvariable({literal(_variable(table))}){hive_options(table)})"
-    return f"{head} SELECT {columns} FROM {source}"
+    file = f"getvariable({literal(_FILES)})[{literal(_field(table))}]"
+    return f"{head} SELECT {columns} FROM read_parquet({file}{hive_options(table)})"
 
 
-def _variable(table: Table) -> str:
-    return f"maplake_{table.schema}_{table.name}"
+def _field(table: Table) -> str:
+    return f"{table.schema}_{table.name}"
 
 
 def _file(path: str) -> str:

@@ -36,7 +36,7 @@ def batches(path: Path, units: tuple[int, int], method: str | None, size: int) -
     path
         The probe's file of ``ephys.spike``; where there is none, there are no spikes.
     units
-        Smallest and largest unit that are wanted; other ones may come along.
+        Smallest and largest unit that are wanted; unless they are one, others may come along.
     method
         The clustering method; None = any, which reads a column less.
     size
@@ -58,7 +58,7 @@ def batches(path: Path, units: tuple[int, int], method: str | None, size: int) -
             for first in range(0, len(groups), _GROUPS):
                 table = file.read_row_groups(groups[first : first + _GROUPS], columns)
                 for batch in table.to_batches(size):
-                    yield _arrays(path, batch, method)
+                    yield _arrays(path, batch, units, method)
     except FileNotFoundError:
         return
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -95,14 +95,16 @@ def _groups(file: pq.ParquetFile, units: tuple[int, int]) -> list[int]:
     return found
 
 
-def _arrays(path: Path, batch: pa.RecordBatch, method: str | None) -> Batch:
+def _arrays(path: Path, batch: pa.RecordBatch, units: tuple[int, int], method: str | None) -> Batch:
     import pyarrow.compute as pc
 
+    if batch.column("unit").null_count or batch.column("spike_sample").null_count:
+        raise QueryError("spikes lack their unit or time", file=path, hint=_HINT)
     if method is not None:
         batch = batch.filter(pc.equal(batch.column(_METHOD).cast("string"), method))
+    if units[0] == units[1]:
+        batch = batch.filter(pc.equal(batch.column("unit"), units[0]))
     unit, trial, sample = (batch.column(name) for name in _COLUMNS)
-    if unit.null_count or sample.null_count:
-        raise QueryError("spikes lack their unit or time", file=path, hint=_HINT)
     arrays: Any = (unit, trial.fill_null(0), sample)
     first, second, third = (array.to_numpy() for array in arrays)
     return first, second, third

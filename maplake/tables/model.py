@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,8 +27,7 @@ PARTITION_KEYS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """An Arrow type by its name; ``depth`` times in a list.
 
     Arrow itself is only imported where its types are asked for, as that takes longer than all
@@ -111,8 +110,7 @@ _PARTITIONS = {
 _ENTERED = ("entered", "insertion_location", "session_meta")
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column: its kind, its meaning, its unit.
 
     ``values`` lists the allowed words of a label column; empty = any.
@@ -139,8 +137,7 @@ class Column:
         return pa.field(self.name, self.type, nullable=self.nullable, metadata=metadata)
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """A foreign key: ``columns`` of this table name a row of ``table`` by ``to``.
 
     ``to`` empty = columns of the same names. A row with a null among ``columns`` refers to nothing.
@@ -187,17 +184,14 @@ class Table:
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.all_columns]
-        twice = {name for name in names if names.count(name) > 1}
-        missing = [
-            name
-            for group in (self.key, self.order, self.store.partition, *self.unique)
-            for name in group
-            if name not in names
-        ] + [name for ref in self.refs for name in ref.columns if name not in names]
-        if twice or missing:
+        known = set(names)
+        named = {*self.key, *self.order, *self.store.partition}
+        named.update(*self.unique, *(ref.columns for ref in self.refs))
+        if len(known) < len(names) or not named <= known:
+            twice = {name for name in names if names.count(name) > 1}
             raise TypeError(
                 f"table {self.full_name}: columns declared twice {sorted(twice)}, "
-                f"named but not declared {sorted(set(missing))}"
+                f"named but not declared {sorted(named - known)}"
             )
 
     @property
