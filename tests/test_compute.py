@@ -14,6 +14,8 @@ from ownlab import MINE, OWN, RETURNED, cli, config, edit, lab
 import maplake
 from maplake.compute import tally
 from maplake.compute.model import Computation
+from maplake.compute.plan import Sources
+from maplake.compute.registry import built_in, known_tables
 from maplake.compute.run import run
 from maplake.compute.stale import remove, standing
 from maplake.config import load
@@ -388,6 +390,29 @@ def test_views_are_followed_to_the_tables_below(config):
         "ephys/cluster_metric",
         "experiment/session_trial",
     }
+
+
+@pytest.mark.parametrize(
+    ("computation", "views", "tables"),
+    [
+        (
+            "tracking.jaw_tuning",
+            {"ephys.trial_zero"},
+            {"ephys.ephys_trial", "ephys.ephys_trial_event", "experiment.trial_event"},
+        ),
+        (
+            "psth.period_selectivity",
+            {"psth.trial", "psth.period_window", "psth.last_event"},
+            {"experiment.behavior_trial", "experiment.photostim_event", "experiment.trial_event"},
+        ),
+    ],
+)
+def test_built_in_tables_follow_from_the_views_that_they_read(config, computation, views, tables):
+    with maplake.open(config.lake.root) as lake:
+        sources = Sources(lake, known_tables(config.lake.root, built_in()))
+        stored, text = sources.of(built_in()[computation])
+    assert tables <= {table.full_name for table in stored}
+    assert all(f"CREATE VIEW {name} AS" in text for name in views)
 
 
 def test_rows_stay_current_where_the_catalog_is_made_in_memory(config):

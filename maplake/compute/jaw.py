@@ -208,10 +208,7 @@ COMPUTATIONS = (
         (
             "ephys.unit",
             "ephys.spike",
-            "ephys.ephys_trial",
-            "ephys.ephys_trial_event",
-            "ephys.probe_insertion",
-            "experiment.trial_event",
+            "ephys.trial_zero",
             "tracking.tracking_position",
         ),
         jaw_tuning,

@@ -126,7 +126,7 @@ class Sources:
         stored: dict[str, Table] = {}
         texts: dict[str, str] = {}
         for name in computation.inputs:
-            if name not in self._tables:
+            if name not in self._tables and name not in self._text:
                 raise ConfigError(
                     f"{computation.name} reads from {name!r}, which is no table of the lake",
                     file=computation.file or None,
