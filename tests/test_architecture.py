@@ -40,7 +40,7 @@ MAY = {
     | {"writers", "query", "config", "executors"}
     | {
         f"ingest.{name}"
-        for name in ("cell_type", "lakes", "outdated", "publish", "session", "state")
+        for name in ("cache", "cell_type", "lakes", "outdated", "publish", "session", "state")
     },
     "ingest": BASE
     | {"readers", "writers", "config", "executors", "query.catalog", "query.ccf", "query.known"},

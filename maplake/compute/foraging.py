@@ -6,14 +6,17 @@ note of the trial, the water that was there can be told again.
 
 from __future__ import annotations
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from maplake.compute.model import Computation, Key
 from maplake.compute.units import part
 from maplake.query.lake import Lake
 from maplake.tables import get
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
 
 __all__ = ["COMPUTATIONS", "best_choices", "best_rewards", "drawn"]
 
@@ -38,6 +41,8 @@ def drawn(seeds: list[tuple[int, int]], trials: int) -> NDArray[np.float64]:
         0 to 1, (trials, 2), for left and right; NaN before the first seed and where the task's
         numbers had run out.
     """
+    import numpy as np
+
     numbers = np.full((trials, 2), np.nan)
     for first, seed in seeds:
         # The task's own generator: no other gives the same numbers.
@@ -63,6 +68,8 @@ def best_choices(high: float, low: float, trials: int) -> NDArray[np.intp]:
     choices
         (trials,).
     """
+    import numpy as np
+
     if low == 0 or high >= 1:
         return np.ones(trials, dtype=np.intp)
     stay = int(np.floor(np.log(1 - high) / np.log(1 - low)))
@@ -81,6 +88,8 @@ def best_rewards(
     baited
         Whether water that is not taken waits; then each block starts without any.
     """
+    import numpy as np
+
     filled = probability >= numbers
     if not baited:
         return int(filled[np.arange(len(filled)), probability.argmax(axis=1)].sum())
@@ -90,6 +99,8 @@ def best_rewards(
 
 
 def _baited(probability: NDArray[np.floating], filled: NDArray[np.bool_]) -> int:
+    import numpy as np
+
     better = int(probability.argmax())
     choices = best_choices(float(probability.max()), float(probability.min()), len(filled))
     ports = np.where(choices == 1, better, 1 - better)
@@ -105,6 +116,8 @@ def _baited(probability: NDArray[np.floating], filled: NDArray[np.bool_]) -> int
 
 def session_efficiency(lake: Lake, key: Key) -> list[dict[str, float | None]] | None:
     """Compute the efficiency of a session with two ports; of other tasks there is none."""
+    import polars as pl
+
     behavior = part(lake, "experiment.behavior_trial", key)
     if "foraging" not in behavior["task"].to_list():
         return None
@@ -136,6 +149,8 @@ def _probabilities(lake: Lake, key: Key, chosen: pl.DataFrame) -> pl.DataFrame:
 def _efficiency(
     chosen: pl.DataFrame, behavior: pl.DataFrame, seeds: list[tuple[int, int]]
 ) -> float | None:
+    import numpy as np
+
     if not len(chosen) or not seeds:
         return None
     trials = int(behavior["trial"].to_numpy().max())

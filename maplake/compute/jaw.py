@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple
 
 from maplake.compute.model import Computation, Key
 from maplake.compute.units import part
 from maplake.query.lake import Lake
 from maplake.tables import get
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
 
 __all__ = ["BAND", "BINS", "COMPUTATIONS", "Tuning", "fit_tuning", "jaw_phase", "rayleigh"]
 
@@ -48,6 +49,7 @@ def jaw_phase(y: NDArray[np.floating], rate: float) -> NDArray[np.float64]:
     phase
         In rad, 0 to 2 pi, (trials, frames); a peak of y is at pi.
     """
+    import numpy as np
     from scipy.signal import butter, filtfilt, hilbert  # slow to import, as all of scipy
 
     b, a = butter(_ORDER, BAND, btype="band", fs=rate)
@@ -59,6 +61,8 @@ def _bump(
     x: NDArray[np.floating], width: float, peak: float, height: float, base: float
 ) -> NDArray[np.float64]:
     """Return a Gaussian on the circle."""
+    import numpy as np
+
     apart = np.abs(np.angle(np.exp(1j * (x - peak))))
     return np.asarray(height * np.exp(-0.5 * (apart / width) ** 2) + base)
 
@@ -75,6 +79,8 @@ def fit_tuning(phase: NDArray[np.floating], rate: NDArray[np.floating]) -> Tunin
     -------
     The peak and depth of the curve; None where there are no spikes or no curve fits.
     """
+    import numpy as np
+
     known = np.isfinite(rate)
     if known.sum() < 5 or not np.any(rate[known] > 0):
         return None
@@ -93,6 +99,7 @@ def _fitted(
     x: NDArray[np.floating], y: NDArray[np.floating], peak: float
 ) -> NDArray[np.float64] | None:
     """Return width, peak, height and base of the curve of least squares; None if none is found."""
+    import numpy as np
     from scipy.optimize import curve_fit
 
     low, high = float(y.min()), float(y.max())
@@ -106,6 +113,8 @@ def _fitted(
 
 def rayleigh(phase: NDArray[np.floating]) -> float | None:
     """Return the p value of Rayleigh's test: whether phases (rad) are spread evenly."""
+    import numpy as np
+
     count = len(phase)
     if not count:
         return None
@@ -116,6 +125,9 @@ def rayleigh(phase: NDArray[np.floating]) -> float | None:
 
 def jaw_tuning(lake: Lake, key: Key) -> pl.DataFrame | None:
     """Compute the tuning of the units of an insertion, those of quality all left out."""
+    import numpy as np
+    import polars as pl
+
     frames = _frames(lake, key)
     if frames is None:
         return None
@@ -139,6 +151,8 @@ def _row(
     middle: NDArray[np.float64],
     time_in_bin: NDArray[np.float64],
 ) -> dict[str, object]:
+    import numpy as np
+
     count = np.histogram(phase, edges)[0]
     rate = np.full(len(count), np.nan)
     np.divide(count, time_in_bin, out=rate, where=time_in_bin > 0)
@@ -155,6 +169,8 @@ def _row(
 
 def _frames(lake: Lake, key: Key) -> pl.DataFrame | None:
     """Return trial, frame, time (s), phase (rad) and interval (s) of the jaw in the side camera."""
+    import polars as pl
+
     side = lake.table("tracking.tracking_device").filter(tracking_position="side").collect()
     rates = dict(zip(side["tracking_device"], side["sampling_rate"], strict=True))
     jaw = (
@@ -171,6 +187,8 @@ def _frames(lake: Lake, key: Key) -> pl.DataFrame | None:
 
 def _with_phase(jaw: pl.DataFrame, rate: float) -> pl.DataFrame | None:
     """Add the phase; trials of the same length are filtered at once."""
+    import polars as pl
+
     lost = pl.col("y").is_null().mean().over("trial")
     usable = jaw.filter((lost <= _MOST_LOST) & (pl.len().over("trial") >= _FEWEST_FRAMES))
     usable = usable.with_columns(
@@ -188,6 +206,8 @@ def _with_phase(jaw: pl.DataFrame, rate: float) -> pl.DataFrame | None:
 
 def _spike_phases(lake: Lake, key: Key, frames: pl.DataFrame) -> pl.DataFrame:
     """Return unit and phase of every spike that falls into a frame."""
+    import polars as pl
+
     aligned = lake._aligned
     spikes = aligned.of_probe(
         key,

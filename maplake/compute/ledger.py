@@ -8,24 +8,24 @@ where it is missing, damaged or of something else, everything is looked at.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maplake.errors import MaplakeError
+from maplake.ingest import cache
 from maplake.ingest.session import IN
 from maplake.layout import Layout, session_key
-from maplake.writers import files
 
 __all__ = ["SETTLED_NS", "Counts", "Ledger", "stamps_in"]
 
 #: A file that was written a moment ago can be written again without another time of change.
 SETTLED_NS = 2_000_000_000
+
+_FILE = "computed_sessions.json"
+_MADE_FROM = "1"
 
 #: Number of partitions by status, by computation.
 Counts = dict[str, dict[str, int]]
@@ -55,13 +55,14 @@ class Ledger:
     layout: Layout
     bases: Mapping[str, str]
     counts: Mapping[str, Counts]
-    stamps: Mapping[str, list[Stamp]] = field(repr=False)
+    stamps: Mapping[str, list[list[Any]]] = field(repr=False)
     known: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def open(cls, layout: Layout, bases: Mapping[str, str]) -> Ledger:
         """Read what is known."""
-        known, stamps = _read(_file(layout)), _stamps(layout)
+        known = cache.load(layout, _FILE, _MADE_FROM) or {"bases": {}, "books": {}}
+        stamps = _stamps(layout)
         same = all(known["bases"].get(name) == basis for name, basis in bases.items())
         counts = {
             book: {name: counted[name] for name in bases}
@@ -91,16 +92,20 @@ class Ledger:
     def write(self, found: Mapping[str, Counts]) -> None:
         """Keep what was counted since this was opened, of sessions that rest for a while."""
         before = time.time_ns() - SETTLED_NS
-        books = {book: entry for book, entry in self.known["books"].items() if book in self.stamps}
-        for book in found.keys() & self.stamps.keys():
-            books.pop(book, None)
-            if max(stamp[2] for stamp in self.stamps[book]) < before:
-                counts = {name: found[book][name] for name in self.bases}
-                books[book] = (self.stamps[book], counts)
-        content = {"bases": {**self.known["bases"], **self.bases}, "books": books}
-        if content != self.known:
-            with suppress(OSError, MaplakeError):  # as in a lake that is only read
-                files.write_json(_file(self.layout), content)
+        books = {
+            book: (self.stamps[book], {name: found[book][name] for name in self.bases})
+            for book in found.keys() & self.stamps.keys()
+            if max(stamp[2] for stamp in self.stamps[book]) < before
+        }
+        if not books:
+            return
+        kept = {
+            book: entry
+            for book, entry in self.known["books"].items()
+            if book in self.stamps and book not in found
+        }
+        content = {"bases": {**self.known["bases"], **self.bases}, "books": kept | books}
+        cache.save(self.layout, _FILE, _MADE_FROM, content)
 
 
 def stamps_in(folder: Path) -> list[Stamp]:
@@ -113,35 +118,10 @@ def stamps_in(folder: Path) -> list[Stamp]:
     return sorted((name, i.st_size, i.st_mtime_ns, i.st_ino) for name, i in found)
 
 
-def _stamps(layout: Layout) -> dict[str, list[Stamp]]:
-    """Return the stamps of the state and the manifest of every session."""
-    found: dict[str, list[Stamp]] = {}
+def _stamps(layout: Layout) -> dict[str, list[list[Any]]]:
+    """Return the stamps of the state and the manifest of every session, as JSON gives them back."""
+    found: dict[str, list[list[Any]]] = {}
     for folder in ("state", "manifest"):
         for stamp in stamps_in(layout.meta / folder):
-            found.setdefault(stamp[0].removesuffix(".json"), []).append(stamp)
+            found.setdefault(stamp[0].removesuffix(".json"), []).append(list(stamp))
     return {book: stamps for book, stamps in found.items() if session_key(book)}
-
-
-def _file(layout: Layout) -> Path:
-    return layout.meta / "cache" / "computed_sessions.json"
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        known = json.loads(file.read_bytes())
-        return {
-            "bases": {str(name): str(basis) for name, basis in known["bases"].items()},
-            "books": {
-                str(book): ([tuple(stamp) for stamp in stamps], _counts(counts))
-                for book, (stamps, counts) in known["books"].items()
-            },
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {"bases": {}, "books": {}}
-
-
-def _counts(counts: Mapping[str, Mapping[str, int]]) -> Counts:
-    return {
-        str(name): {str(status): int(number) for status, number in by_status.items()}
-        for name, by_status in counts.items()
-    }

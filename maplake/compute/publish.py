@@ -6,9 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from maplake.compute.model import Computation
 from maplake.compute.plan import Task, state_key
@@ -25,6 +23,9 @@ from maplake.tables import SCHEMAS, Table, own
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
 from maplake.writers.staged import Staged
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["CHANGED", "Result", "declare", "filling", "publish", "stage_declarations", "take_away"]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import polars as pl
+from typing import TYPE_CHECKING
 
 from maplake.compute.model import Computation, Key
 from maplake.compute.units import part
 from maplake.query.lake import Lake
 from maplake.query.selectivity import period_selectivity as tested
 from maplake.tables import get
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["COMPUTATIONS"]
 

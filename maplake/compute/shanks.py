@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from maplake.compute.model import Computation, Key
 from maplake.compute.units import part
 from maplake.errors import NotFoundError
-from maplake.query.ccf import Ccf
 from maplake.query.lake import Lake
 from maplake.tables import get
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from maplake.query.ccf import Ccf
 
 __all__ = ["COMPUTATIONS", "GEOMETRY", "LINE_INPUTS", "atlas", "fit_line", "interpolate_sites"]
 
@@ -30,6 +33,8 @@ _FOUND, _LEFT_OUT = (
 
 def atlas(lake: Lake) -> Ccf | None:
     """Return the annotation volume of a lake, None without one."""
+    from maplake.query.ccf import Ccf
+
     try:
         return Ccf.open(lake.root)
     except NotFoundError:
@@ -58,6 +63,8 @@ def interpolate_sites(
     positions
         (sites, 3) in um; still NaN where fewer than two sites are known.
     """
+    import numpy as np
+
     known = np.isfinite(position).all(axis=1)
     if known.sum() < 2:
         return np.asarray(position, dtype=np.float64)
@@ -72,6 +79,8 @@ def interpolate_sites(
 
 def _sites(lake: Lake, key: Key) -> pl.DataFrame:
     """Return the recorded sites of an insertion: electrode, shank, shank_col."""
+    import polars as pl
+
     probe = part(lake, "ephys.probe_insertion", key).row(0, named=True)
     kind = pl.col("probe_type") == probe["probe_type"]
     config = pl.col("electrode_config_name") == probe["electrode_config_name"]
@@ -85,6 +94,8 @@ def _sites(lake: Lake, key: Key) -> pl.DataFrame:
 
 def interpolated_electrodes(lake: Lake, key: Key) -> dict[str, pl.DataFrame] | None:
     """Place the recorded sites that the histology neither placed nor found outside."""
+    import polars as pl
+
     volume = atlas(lake)
     if volume is None:
         return None
@@ -111,6 +122,9 @@ def interpolated_electrodes(lake: Lake, key: Key) -> dict[str, pl.DataFrame] | N
 
 
 def _filled(column: pl.DataFrame, voxel_um: int) -> NDArray[np.float64]:
+    import numpy as np
+    import polars as pl
+
     positions = column.select(pl.col(_AXES).cast(pl.Float64).fill_null(np.nan)).to_numpy()
     return interpolate_sites(column["electrode"].to_numpy(), positions, voxel_um)
 
@@ -139,6 +153,8 @@ def fit_line(
         CCF x, y, z in um at each depth, (depths, 3), cut to whole um and then rounded to the voxel
         as published; None where the points are of fewer than two depths.
     """
+    import numpy as np
+
     if len(np.unique(points[:, 1])) < 2:
         return None
     centre = points[:, 1].mean()  # keeps the two columns of the design apart in size
@@ -151,6 +167,8 @@ def fit_line(
 
 def _positions(lake: Lake, key: Key) -> pl.DataFrame:
     """Return the recorded sites inside of the brain with shank and place, filled in ones too."""
+    import polars as pl
+
     columns = ["electrode", *_AXES]
     found = [
         part(lake, n, key).select(columns) for n in ("histology.electrode_ccf_position", _FOUND)
@@ -162,6 +180,8 @@ def lines(
     lake: Lake, key: Key, volume: Ccf
 ) -> Iterator[tuple[int, pl.DataFrame, NDArray[np.int32]]]:
     """Yield each shank of an insertion, its sites, and its line at every depth of the volume."""
+    import numpy as np
+
     sites = _positions(lake, key)
     track = part(lake, "histology.labeled_probe_track_point", key)
     depth = np.arange(volume.shape[1]) * volume.resolution_um
@@ -176,6 +196,8 @@ def lines(
 
 def shank_tracks(lake: Lake, key: Key) -> dict[str, pl.DataFrame | None] | None:
     """Lay a line through each shank and keep what of it is inside the annotated volume."""
+    import polars as pl
+
     volume = atlas(lake)
     if volume is None:
         return None

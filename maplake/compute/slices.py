@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from maplake.compute.model import Computation, Key
 from maplake.compute.shanks import GEOMETRY, LINE_INPUTS, atlas, lines
-from maplake.query.ccf import Ccf
 from maplake.query.lake import Lake
 from maplake.tables import get
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from maplake.query.ccf import Ccf
 
 __all__ = ["COMPUTATIONS", "runs", "slice_along"]
 
@@ -33,6 +37,8 @@ def slice_along(volume: Ccf, ap: NDArray[np.integer]) -> NDArray[np.uint32]:
     -------
     Region ids by DV and ML, (DV, ML); 0 outside.
     """
+    import numpy as np
+
     ml = np.arange(volume.shape[0]) * volume.resolution_um
     rows = []
     for first in range(0, len(ap), _AT_ONCE):
@@ -55,6 +61,8 @@ def runs(regions: NDArray[np.uint32]) -> tuple[NDArray[np.intp], ...]:
     row, start, stop
         Row, first and last column of each run, (runs,) each.
     """
+    import numpy as np
+
     edge = np.ones((len(regions), regions.shape[1] + 1), dtype=bool)
     edge[:, 1:-1] = regions[:, 1:] != regions[:, :-1]
     row, start = np.nonzero(edge[:, :-1])
@@ -65,6 +73,8 @@ def runs(regions: NDArray[np.uint32]) -> tuple[NDArray[np.intp], ...]:
 
 def pseudocoronal_slice(lake: Lake, key: Key) -> pl.DataFrame | None:
     """Cut the annotated volume along the line of each shank of an insertion."""
+    import polars as pl
+
     volume = atlas(lake)
     if volume is None:
         return None
@@ -73,6 +83,9 @@ def pseudocoronal_slice(lake: Lake, key: Key) -> pl.DataFrame | None:
 
 
 def _slice(volume: Ccf, shank: int, ap: NDArray[np.int32]) -> pl.DataFrame:
+    import numpy as np
+    import polars as pl
+
     voxel = volume.resolution_um
     regions = slice_along(volume, ap)
     row, start, stop = runs(regions)

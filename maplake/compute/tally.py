@@ -11,7 +11,6 @@ import hashlib
 import json
 import time
 from collections import Counter
-from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,13 @@ from typing import Any
 from maplake.compute.ledger import SETTLED_NS, stamps_in
 from maplake.compute.modules import GROUP, modules_of
 from maplake.config import Config
-from maplake.errors import MaplakeError
+from maplake.ingest import cache
 from maplake.layout import Layout
 from maplake.query import catalog
-from maplake.writers import files
 
 __all__ = ["counts"]
 
+_FILE = "computed_counts.json"
 #: Folders of the package whose code tells where a partition stands.
 _CODE = ("", "compute", "ingest", "query", "query/sql", "tables")
 
@@ -41,16 +40,14 @@ def counts(config: Config) -> list[dict[str, Any]]:
         If a state or manifest is damaged.
     """
     layout = Layout(config.lake.root)
-    file = layout.meta / "cache" / "computed_counts.json"
     key, newest = _key(config, layout)
-    found = None if key is None else _kept(file, key)
+    found = None if key is None else cache.load(layout, _FILE, key)
     if found is None:
         found = _counted(config)
         # Whatever was written while it was counted makes another key.
-        if key is not None and time.time_ns() - newest > SETTLED_NS:
-            with suppress(OSError, MaplakeError):
-                if _key(config, layout)[0] == key:
-                    files.write_json(file, {"key": key, "counts": found})
+        settled = time.time_ns() - newest > SETTLED_NS
+        if key is not None and settled and _key(config, layout)[0] == key:
+            cache.save(layout, _FILE, key, found)
     return [{"table": table, **dict(by_status)} for table, by_status in found]
 
 
@@ -71,18 +68,6 @@ def _counted(config: Config) -> list[Any]:
         for name, by_status in counts.items():
             total[name].update(by_status)
     return [[table, list(by_status.items())] for table, by_status in total.items() if by_status]
-
-
-def _kept(file: Path, key: str) -> list[Any] | None:
-    try:
-        known = json.loads(file.read_bytes())
-        if known["key"] != key:
-            return None
-        return [
-            [str(table), [(str(s), int(n)) for s, n in rows]] for table, rows in known["counts"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _key(config: Config, layout: Layout) -> tuple[str | None, int]:

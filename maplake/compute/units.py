@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from maplake.compute.model import Computation, Key
 from maplake.errors import QueryError
@@ -12,6 +10,11 @@ from maplake.ingest.cell_type import cell_types
 from maplake.query.frames import scan
 from maplake.query.lake import Lake
 from maplake.tables import get
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
 
 __all__ = ["COMPUTATIONS", "coarse_area", "drift_metric", "part"]
 
@@ -30,6 +33,8 @@ def part(lake: Lake, name: str, key: Key) -> pl.DataFrame:
 
 def cell_type(lake: Lake, key: Key) -> pl.DataFrame:
     """Classify the units of an insertion by the width of their waveform."""
+    import polars as pl
+
     rate = part(lake, "ephys.probe_insertion", key)["sampling_rate"][0]
     units = part(lake, "ephys.unit", key).filter(pl.col("unit_quality") != "all")
     found = units.join(part(lake, "ephys.unit_waveform", key), on=_UNIT, maintain_order="left")
@@ -41,6 +46,8 @@ def cell_type(lake: Lake, key: Key) -> pl.DataFrame:
 
 def _types(waveforms: list[list[float]], rate: float) -> list[str]:
     """Classify waveforms, those of the same length at a time."""
+    import numpy as np
+
     result = [""] * len(waveforms)
     for length in {len(w) for w in waveforms}:
         places = [i for i, w in enumerate(waveforms) if len(w) == length]
@@ -70,6 +77,8 @@ def drift_metric(count: NDArray[np.integer], duration: NDArray[np.floating]) -> 
         Share of averages below the 5 % or above the 95 % point, (units,); NaN with fewer than 6
         trials and without any spike.
     """
+    import numpy as np
+
     rates = np.asarray(count) / np.asarray(duration, dtype=np.float64)
     if rates.shape[1] < _WINDOW or not len(rates):
         return np.full(len(rates), np.nan)
@@ -85,6 +94,8 @@ def drift_metric(count: NDArray[np.integer], duration: NDArray[np.floating]) -> 
 
 def map_cluster_metric(lake: Lake, key: Key) -> pl.DataFrame:
     """Compute the drift metric of the units of an insertion."""
+    import polars as pl
+
     units = part(lake, "ephys.unit", key).select(_UNIT)
     trials = _trials(lake, key)
     counts = (
@@ -105,6 +116,8 @@ def _trials(lake: Lake, key: Key) -> pl.DataFrame:
 
     A trial lasts until its event ``trialend``, as published; without one until it stops.
     """
+    import polars as pl
+
     recorded = part(lake, "ephys.ephys_trial", key).select("trial")
     good = part(lake, "ephys.good_trial", key).select("trial")
     if len(good):
@@ -144,6 +157,8 @@ def coarse_area(
     QueryError
         If two criteria overlap.
     """
+    import numpy as np
+
     order = np.argsort(upper, kind="stable")
     if np.any(lower[order][:-1] > upper[order][1:]):
         raise QueryError("the depth criteria of an insertion overlap")
@@ -155,6 +170,8 @@ def coarse_area(
 
 def coarse_brain_location(lake: Lake, key: Key) -> pl.DataFrame | None:
     """Find the area of each unit from the depth criteria of its insertion."""
+    import polars as pl
+
     rules = part(lake, "ephys.brain_area_depth_criteria", key)
     if not len(rules):
         return None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 __all__ = ["cell_type", "cell_types"]
 
@@ -32,6 +36,8 @@ def cell_types(waveforms: NDArray[np.floating], sampling_rate: float) -> list[st
         ``FS`` or ``Pyr``; ``not classified`` where a waveform is not finite or has fewer than two
         samples.
     """
+    import numpy as np
+
     waveforms = np.asarray(waveforms, dtype=np.float64)
     count, samples = waveforms.shape
     types = np.full(count, "not classified", dtype=object)
@@ -64,6 +70,8 @@ def _interpolate(values: NDArray[np.floating], places: NDArray[np.float64]) -> N
     -------
     (rows, places)
     """
+    import numpy as np
+
     rise = np.diff(values, axis=1)
     slope = _slopes(rise)
     piece = np.minimum(places.astype(np.int64), rise.shape[1] - 1)
@@ -80,6 +88,8 @@ def _interpolate(values: NDArray[np.floating], places: NDArray[np.float64]) -> N
 
 def _slopes(rise: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the splines' slopes at all points, from the differences between them."""
+    import numpy as np
+
     count = rise.shape[1] + 1
     if count == 2:
         return np.repeat(rise, 2, axis=1)
@@ -104,4 +114,6 @@ def cell_type(waveform: NDArray[np.floating], sampling_rate: float) -> str:
     sampling_rate
         In Hz.
     """
+    import numpy as np
+
     return cell_types(np.asarray(waveform)[None], sampling_rate)[0]

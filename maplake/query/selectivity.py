@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from maplake.errors import QueryError
 from maplake.query.aligned import ALPHA, Aligned, frame, no_units, where
 from maplake.query.hemisphere import hemisphere
-from maplake.query.numbers import Floats
 from maplake.query.sqltext import literal
 from maplake.tables import get
 from maplake.tables.ephys import UNIT_KEY
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
+
+    from maplake.query.numbers import Floats
 
 #: Length of the delay in the trials that are compared (s), to the resolution of the rigs' files.
 DELAY_S = 1.2
@@ -127,8 +127,10 @@ def _counts(
     units: pl.DataFrame,
     trials: pl.DataFrame,
     periods: list[str],
-) -> npt.NDArray[np.int64]:
+) -> NDArray[np.int64]:
     """Return spikes in [start, stop) of each period, shape (periods, units, trials)."""
+    import numpy as np
+
     counts = np.zeros((len(periods), len(units), len(trials)), np.int64)
     if not counts.size:
         return counts
@@ -154,9 +156,10 @@ def _counts(
 
 
 def _tested(
-    count: npt.NDArray[np.int64], trials: pl.DataFrame, period: int, side: str, alpha: float
+    count: NDArray[np.int64], trials: pl.DataFrame, period: int, side: str, alpha: float
 ) -> pl.DataFrame:
     """Return the test's columns for the counts (units, trials) of one period."""
+    import numpy as np
     import polars as pl
 
     length = (trials[f"stop_{period}"] - trials[f"start_{period}"]).to_numpy().astype(float)
@@ -179,6 +182,8 @@ def _tested(
 
 
 def _mean(rate: Floats) -> Floats:
+    import numpy as np
+
     return rate.mean(axis=1) if rate.shape[1] else np.full(len(rate), np.nan)
 
 
@@ -196,6 +201,7 @@ def t_test(first: Floats, second: Floats) -> Floats:
         Shape (units,); 1 where the test says nothing: too few trials, or no variance and no
         difference.
     """
+    import numpy as np
     from scipy.special import stdtr
 
     n, m = first.shape[1], second.shape[1]
