@@ -93,18 +93,7 @@ class Aligned:
         Its columns: trial; spike_trial, which spikes may fall into the window; origin_sample and
         sampling_rate. ``options`` has event, occurrence, start and stop.
         """
-        chosen = _moment(options)
-        arguments = ", ".join(literal(value) for value in (condition, *chosen))
-        return self._keep(
-            "trials",
-            keys,
-            (condition, *chosen),
-            lambda: self._rows(
-                keys,
-                f"SELECT {_TRIAL} FROM psth.aligned_trial({arguments}) "
-                f"WHERE {where(_part(keys))} ORDER BY trial, spike_trial",
-            ),
-        )
+        return self.patterns(keys, [condition], options).drop("conditions", "pattern")
 
     def patterns(
         self, keys: Mapping[str, Any], conditions: Sequence[str], options: Mapping[str, Any]
@@ -253,7 +242,10 @@ class Aligned:
             )
 
     def of_probe(self, keys: Mapping[str, Any], query: str) -> pl.DataFrame:
-        """Run a query over the views of aligned trials, which read one probe's files alone."""
+        """Run a query over the views of aligned trials, which read one probe's files alone.
+
+        Without an insertion number they read those of the session, and know of no probe.
+        """
 
         def read() -> pl.DataFrame:
             with self._views.of(_part(keys)) as con:

@@ -342,8 +342,8 @@ class Analyses:
             name = literal(word("condition", condition))
             member = f"list_contains(c.conditions, psth.condition_name({name}))"
         con = self._aligned.con
-        found = frame(
-            con,
+        found = self._aligned.of_probe(
+            keys,
             "SELECT e.trial, e.event_time, e.event_time - g.event_time AS time_from_go "
             f"FROM (FROM psth.event WHERE {key} AND event_type = {literal(event.lower())}) AS e "
             f"JOIN (FROM psth.trial_set WHERE {key}) AS c USING (trial) "

@@ -34,8 +34,8 @@ def stimulus_window(
         If there is no stimulus of known duration in a trial with a go cue.
     """
     session = where({k: keys[k] for k in UNIT_KEY[:2]})
-    found = frame(
-        aligned.con,
+    found = aligned.of_probe(
+        {**keys, "insertion_number": None},
         f"""
         SELECT avg(e.photostim_event_time - g.event_time) AS onset, avg(p.duration) AS duration
         FROM (FROM experiment.photostim_event WHERE {session}) AS e

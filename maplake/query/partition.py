@@ -29,6 +29,7 @@ __all__ = ["TABLES", "PartitionViews"]
 TABLES = (
     "experiment.session_trial",
     "experiment.behavior_trial",
+    "experiment.photostim",
     "experiment.photostim_event",
     "experiment.photostim_location",
     "experiment.trial_event",
@@ -48,7 +49,7 @@ _NEEDED = {
     *("psth.is_trial_event", "psth.align_name", "psth.check_occurrence", "psth.event"),
     *("ephys.trial_zero", "ephys.board_event", "psth.event_time", "psth.event_sample"),
     *("psth.trial_reach", "psth.session_alignment", "psth.event_alignment"),
-    *("psth.go_alignment", "psth.aligned_event", "psth.aligned_trial"),
+    *("psth.go_alignment", "psth.aligned_event"),
     *("experiment.period", "psth.last_event", "psth.period_window"),
 }
 _NAME = "maplake_partition"
