@@ -15,7 +15,7 @@ from maplake.query.frames import scan
 from maplake.query.partition import PartitionViews
 from maplake.query.refusal import failures, said
 from maplake.query.sqltext import glob_escape, identifier, literal
-from maplake.query.views import trials_with_conditions
+from maplake.query.views import empty_select, trials_with_conditions
 from maplake.tables import get
 from maplake.tables.ephys import UNIT_KEY
 from maplake.tables.psth import ALIGN_EVENTS
@@ -193,16 +193,18 @@ class Aligned:
         """Return the file of the probe's spikes; there may be none."""
         return self.root / table_file(get("ephys.spike"), _part(keys))
 
-    def spikes(self, keys: Mapping[str, Any]) -> str:
-        """Return the SQL function that reads the probe's spikes; without any, an empty query."""
-        path = self.spike_file(keys)
+    def file(self, name: str, keys: Mapping[str, Any]) -> str:
+        """Return the SQL that reads a table's file of one partition; without any, no rows."""
+        table = get(name)
+        path = self.root / table_file(table, keys)
         if not path.exists():
-            return (
-                "(SELECT NULL::VARCHAR AS clustering_method, NULL::INTEGER AS unit, "
-                "NULL::INTEGER AS trial, NULL::BIGINT AS spike_sample WHERE false)"
-            )
+            return f"({empty_select(table.file_columns)})"
         file = glob_escape(path.resolve().as_posix())
         return f"read_parquet({literal(file)}, hive_partitioning = false)"
+
+    def spikes(self, keys: Mapping[str, Any]) -> str:
+        """Return the SQL that reads the probe's spikes; without any, no rows."""
+        return self.file("ephys.spike", keys)
 
     def method(self, keys: Mapping[str, Any]) -> str:
         """Return the clustering method of one unit.
@@ -282,7 +284,11 @@ class Aligned:
         try:
             with self._views.of(_part(keys)) as con:
                 # As a relation it would be bound twice, which is a third of what it takes.
-                rows = con.execute(query).fetchall()
+                try:
+                    rows = con.execute(query).fetchall()
+                except BaseException:
+                    con.abort()  # what is left of a result that was interrupted blocks the next
+                    raise
                 names = [column[0] for column in con.description or ()]
         except failures() as error:
             raise QueryError(said(error)) from error

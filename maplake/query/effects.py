@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maplake.errors import NotFoundError, QueryError
-from maplake.query.aligned import Aligned, frame, place, where
+from maplake.query.aligned import Aligned, place, where
 from maplake.query.counts import TrialCounts
 from maplake.query.numbers import Floats
 from maplake.query.selectivity import t_test
@@ -134,20 +134,19 @@ def _edges(value: Floats, bins: int | Sequence[float]) -> Floats:
 
 def _frames(aligned: Aligned, keys: Mapping[str, Any], options: Mapping[str, Any]) -> pl.DataFrame:
     """Return frames with position, duration (s) and the number of spikes until the next one."""
-    session = where({k: keys[k] for k in UNIT_KEY[:2]})
     insertion = where({k: keys[k] for k in UNIT_KEY[:3]})
     column = options["coordinate"]
     if column not in ("x", "y"):
         raise QueryError("a position is x or y", found=column)
-    return frame(
-        aligned.con,
+    camera = {**keys, "tracking_device": options["tracking_device"]}
+    return aligned.of_probe(
+        keys,
         f"""
         WITH frame AS (
             SELECT trial, time, {column} AS value, likelihood,
                 lead(time) OVER (PARTITION BY trial ORDER BY frame) - time AS duration
-            FROM tracking.tracking_position
-            WHERE {session} AND tracking_device = {literal(options["tracking_device"])}
-                AND feature = {literal(options["feature"])}
+            FROM {aligned.file("tracking.tracking_position", camera)}
+            WHERE feature = {literal(options["feature"])}
         ),
         spike AS (
             SELECT e.trial, (s.spike_sample - e.zero_sample) / e.sampling_rate AS spike_time
