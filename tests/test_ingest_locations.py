@@ -87,6 +87,16 @@ def test_a_row_that_fits_no_session_waits_and_keeps_nobody_from_being_known(lab,
     assert set(read) == {"MK001"}
 
 
+def test_animals_are_meant_in_capitals_or_not(lab, read):
+    change(lab, 3, "MK002", "mk002")
+    change(lab, 3, "-2900.0", "-2600.0")
+    assert not reasons(ingest(lab))
+    assert depths(lab) == [-2900.0, -2900.0, -2900.0, -2600.0]
+    read.clear()
+    assert not reasons(ingest(lab))
+    assert not read
+
+
 def test_the_word_none_is_no_blank_cell(lab):
     change(lab, 1, '"left ALM, as planned"', "")
     ingest(lab)

@@ -44,7 +44,7 @@ def test_surgeries_by_the_animals_short_name_and_their_correction(lab, tmp_path)
     assert sql(root, "FROM lab.surgery").is_empty()
 
     load_table(config, "lab.surgery", first)
-    second = sheet(tmp_path, header, "MK001,2,,virus injection in ALM")
+    second = sheet(tmp_path, header, "mk001,2,,virus injection in ALM")
     changes = load_table(config, "lab.surgery", second)
     assert (changes.added, changes.changed) == (0, 1)
     assert "virus → virus injection in ALM" in "\n".join(changes.lines())

@@ -455,3 +455,10 @@ def test_a_far_styled_cell_is_no_reason_to_refuse_a_workbook(tmp_path):
     assert [row.cells for row in sheets.load_rows(tmp_path / "styled.xlsx", ["a"])] == [
         {"a": "1", "b": "2"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("MK001", 1), ("mk001", 1), ("Dl25", None), ("dl25", 2), ("ZZ9", None)]
+)
+def test_an_animal_is_meant_in_capitals_or_not_where_that_is_one(name, number):
+    assert sheets.animal_named(name, {"MK001": 1, "dl25": 2, "DL25": 3}) == number

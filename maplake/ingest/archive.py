@@ -131,7 +131,7 @@ def subject_of(config: Config, name: str) -> int:
     """
     subjects = subjects_by_h2o(Layout(config.lake.root))
     for h2o, subject_id in subjects.items():
-        if name in (h2o, str(subject_id)):
+        if name.lower() in (h2o.lower(), str(subject_id)):
             return subject_id
     raise NotFoundError(f"there is no animal {name!r}", expected=", ".join(sorted(subjects)))
 

@@ -24,6 +24,7 @@ from maplake.ingest.sources import BEHAVIOR, EPHYS, reading
 from maplake.ingest.starts import session_datetime
 from maplake.ingest.state import SourceState, hash_file, read_state
 from maplake.layout import LAKE_NAME, Layout, session_name, table_file
+from maplake.readers.sheets import animal_named
 from maplake.tables import get
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
@@ -239,7 +240,7 @@ def _load(
 
 def _animal(row: InsertionRow, subjects: Mapping[str, int]) -> int | None:
     h2o = row.water_restriction_number
-    return subjects.get(h2o) if h2o else row.subject_id
+    return animal_named(h2o, subjects) if h2o else row.subject_id
 
 
 def _enter_projects(config: Config, file: Path, rows: Mapping[_Place, InsertionRow]) -> None:

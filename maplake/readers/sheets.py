@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from maplake.errors import (
 from maplake.readers.cells import Cell, Row
 from maplake.readers.workbook_size import check_workbook
 
-__all__ = ["find_sheet", "load_rows"]
+__all__ = ["animal_named", "find_sheet", "load_rows"]
 
 SUFFIXES = (".xlsx", ".csv")
 _Grid = list[list[Cell]]
@@ -32,6 +32,22 @@ _Grid = list[list[Cell]]
 def find_sheet(path: Path) -> Sequence[Path]:
     """Return the path if its name is that of a spreadsheet."""
     return [path] if path.suffix.lower() in SUFFIXES and path.is_file() else []
+
+
+def animal_named(name: str, subjects: Mapping[str, int]) -> int | None:
+    """Return the number of the animal that a sheet means; None if none or several are called so.
+
+    Parameters
+    ----------
+    name
+        Its water restriction number, in capitals or not, as people type it.
+    subjects
+        subject_id by water restriction number.
+    """
+    if name in subjects:
+        return subjects[name]
+    alike = {number for other, number in subjects.items() if other.lower() == name.lower()}
+    return alike.pop() if len(alike) == 1 else None
 
 
 def load_rows(file: Path, required: Iterable[str]) -> list[Row]:

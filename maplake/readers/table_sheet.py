@@ -22,7 +22,7 @@ from maplake.readers.cells import (
     to_truth,
     whole,
 )
-from maplake.readers.sheets import load_rows
+from maplake.readers.sheets import animal_named, load_rows
 from maplake.tables import Column, Table
 
 __all__ = ["read"]
@@ -70,7 +70,7 @@ def read(path: Path, table: Table, subjects: Mapping[str, int]) -> pa.Table:
         mistakes += wrong
         if by_name and not wrong:
             name = values.pop(_H2O)
-            values["subject_id"] = subjects.get(name)
+            values["subject_id"] = animal_named(name, subjects)
             if values["subject_id"] is None:
                 mistakes.append(Mistake(row.number, _H2O, repr(name), "an animal of the lake"))
         found.append(values)
