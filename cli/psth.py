@@ -78,7 +78,7 @@ def psth(
             raise typer.BadParameter("a figure shows one unit: give --insertion and --unit")
         if condition or csv or window != _WINDOW:
             raise typer.BadParameter(
-                "the figure is of hits around the go cue: it takes no condition, window or event"
+                "the figure has conditions and a window of its own: it takes no others"
             )
         draw(lake, (subject_id, session, insertion, unit), png)
         state.output.note(f"wrote {png}")
@@ -113,10 +113,12 @@ def find_subject(lake: Any, name: str) -> int:
 
 
 def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> None:
-    """Write a figure of one unit: raster and PSTH, contra and ipsi.
+    """Write a figure of one unit: raster and PSTH, contra and ipsi or as fits the task.
 
     Raises
     ------
+    NotFoundError
+        If there is no such unit.
     QueryError
         If the file cannot be written.
     """
@@ -124,9 +126,17 @@ def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> None:
 
     mpl.use("Agg")
     from maplake.errors import QueryError
+    from maplake.plots import FIGURES, Key
+    from maplake.plots.lookup import check_key
     from maplake.plots.psth import raster_and_psth
 
-    figure = _figure(raster_and_psth(lake, *key))
+    check_key(lake, Key(*key))
+    of_task = (f for f in FIGURES.values() if f.level == "unit" and f.tasks)
+    fitting = next((one for one in of_task if one.fits(lake, Key(*key))), None)
+    if fitting is None or fitting.name == "unit-psth":
+        figure = _figure(raster_and_psth(lake, *key))
+    else:
+        figure = fitting.draw(lake, Key(*key))
     try:
         figure.savefig(file, dpi=150)
     except (OSError, ValueError) as error:  # ValueError: a suffix that is no format

@@ -4,10 +4,15 @@ from importlib.util import find_spec
 
 import figure_lake
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from typer.testing import CliRunner
+
+import maplake
 
 PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 main = __import__(f"{PACKAGE}.main", fromlist=["app"])
+draw = __import__(f"{PACKAGE}.psth", fromlist=["draw"]).draw
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +63,28 @@ def test_without_out_the_file_is_named_after_the_figure(root, tmp_path, monkeypa
 )
 def test_what_cannot_be_drawn_is_an_error(root, arguments, code):
     assert run(root, *arguments).exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("task", "shown"),
+    [
+        ("audio delay", "contra hit"),
+        ("foraging", "contra reward"),
+        ("multi-target-licking", "mean rate"),
+    ],
+)
+def test_the_picture_of_a_psth_fits_the_task(root, tmp_path, monkeypatch, task, shown):
+    drawn = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda f, *a, **o: (drawn.append(f), save(f, *a, **o)))
+    with maplake.open(root) as lake:
+        keys = lake.sql(
+            "SELECT subject_id, session, insertion_number, unit FROM ephys.unit "
+            "JOIN experiment.session USING (subject_id, session) WHERE task = ? ORDER BY ALL",
+            [task],
+        ).fetchall()
+        file = tmp_path / "unit.png"
+        draw(lake, keys[0], file)
+    assert file.read_bytes().startswith(b"\x89PNG")
+    words = [text.get_text() for text in drawn[0].findobj(Text)]
+    assert any(word.startswith(shown) for word in words), words
