@@ -25,6 +25,7 @@ import maplake
 from maplake.errors import ConfigError, LakeError
 from maplake.layout import Layout
 from maplake.query import catalog, views
+from maplake.query.check_catalog import check_catalog
 from maplake.query.sqltext import literal, sql_type
 from maplake.tables import TABLES
 
@@ -327,6 +328,21 @@ def test_the_header_of_an_older_catalog_is_read(root, tmp_path):
     assert not catalog.is_usable(copy, settings)
     with maplake.open(copy) as lake:
         assert lake.psth(101, 1, condition="late").count.sum() > 0
+
+
+def test_a_header_without_conditions_is_a_problem_of_the_catalog(root, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    catalog.build(copy)
+    script = Layout(copy).views
+    first, rest = script.read_text(encoding="utf-8").split("\n", 1)
+    settings = json.loads(first.removeprefix("-- maplake catalog "))
+    del settings["conditions"]
+    text = f"-- maplake catalog {json.dumps(settings)}\n{rest}"
+    script.write_text(text, encoding="utf-8")
+    assert any("views.sql" in str(problem) for problem in check_catalog(copy))
+    catalog.build(copy)
+    assert list(check_catalog(copy)) == []
 
 
 @pytest.mark.parametrize(

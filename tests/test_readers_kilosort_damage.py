@@ -65,6 +65,7 @@ BAD = [
     ({"spike_clusters": np.full(400, -1)}, CorruptFileError, "element 0"),
     ({"spike_clusters": np.full(400, 0.5)}, CorruptFileError, "element 0"),
     ({"spike_clusters": np.full(400, 2**40)}, UnknownValueError, "too large"),
+    ({"spike_clusters": np.full(400, 0.5, np.float16)}, CorruptFileError, "element 0"),
     ({"spike_templates": np.full(400, 5)}, LengthMismatchError, "less than 5"),
     ({"amplitudes": np.full(400, np.inf)}, CorruptFileError, "amplitudes.npy"),
     ({"templates": np.zeros((5, SAMPLES, 7))}, LengthMismatchError, "templates.npy"),

@@ -189,6 +189,17 @@ def test_mean_waveforms_of_another_sorting(folder):
         folder.read()
 
 
+def test_metrics_of_no_unit(folder):
+    expected = by_unit(folder.write().read())
+    write_metrics(folder)
+    file = folder.path / "metrics.csv"
+    file.write_text(file.read_text("utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    np.save(folder.path / "mean_waveforms.npy", np.ones((908, RECORDED, 30), np.float32))
+    records = folder.read()
+    assert by_unit(records) == expected
+    assert by_unit(records, "ephys.cluster_metric") == {}
+
+
 # ---- what is said about the clustering
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import zipfile
 from pathlib import Path
 
 import openpyxl
@@ -462,3 +463,16 @@ def test_a_far_styled_cell_is_no_reason_to_refuse_a_workbook(tmp_path):
 )
 def test_an_animal_is_meant_in_capitals_or_not_where_that_is_one(name, number):
     assert sheets.animal_named(name, {"MK001": 1, "dl25": 2, "DL25": 3}) == number
+
+
+@pytest.mark.parametrize("name", ["", "/", "xl/worksheets/"])
+def test_a_workbook_with_a_part_without_a_name_is_read_or_refused(tmp_path, name):
+    file = as_xlsx(tmp_path / "a.xlsx", [list(ANIMAL), list(ANIMAL.values())])
+    with zipfile.ZipFile(file, "a") as book:
+        book.writestr(zipfile.ZipInfo(name), b"")
+    assert animals.read(file).tables["lab.subject"].num_rows == 1
+    content = file.read_bytes()  # the name of its first part, in the zip's directory
+    place = content.index(b"PK\x01\x02") + 28
+    file.write_bytes(content[:place] + b"\0\0" + content[place + 2 :])
+    with pytest.raises(CorruptFileError, match="damaged"):
+        animals.read(file)

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from maplake.errors import LakeError, LakeReadOnlyError
@@ -53,8 +52,8 @@ class Settings(NamedTuple):
 
     root: str
     signature: str
-    conditions: Mapping[str, Configured] = MappingProxyType({})
-    align_types: Mapping[str, AlignRow] = MappingProxyType({})
+    conditions: Mapping[str, Configured] = {}
+    align_types: Mapping[str, AlignRow] = {}
     made_by: str = ""
 
 

@@ -152,7 +152,7 @@ def mean_waveforms(
     """
     array = npy.load(path, ndim=3)
     rows = units
-    if len(array) <= max(metrics.first):
+    if len(array) <= max(metrics.first, default=-1):
         rows = np.array([metrics.first[unit] for unit in units.tolist()], dtype=np.int64)
         if len(array) != len(metrics.unit):
             raise _mismatch(path, "units", len(array), len(metrics.unit), metrics.table.path.name)

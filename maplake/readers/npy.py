@@ -200,6 +200,7 @@ def load_whole(path: Path, length: tuple[Path, int] | None = None) -> NDArray[An
     """
     array = load_flat(path, length)
     if array.dtype.kind == "f":
+        array = array.astype(np.float64, copy=False)  # half floats end long before the limit
         bad = ~(np.isfinite(array) & (array == np.rint(array)) & (np.abs(array) < 2**53))
         if bad.any():
             raise _bad_value(path, array, bad, "a whole number")

@@ -8,7 +8,9 @@ kilobytes, is enough. So the parts of the zip are unpacked and counted here firs
 from __future__ import annotations
 
 import io
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from xml.parsers import expat
@@ -19,6 +21,11 @@ _MOST_BYTES = 1 << 27  # unpacked, of all parts together
 _MOST_CELLS = 10_000_000  # between the corners of a sheet
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".emf", ".wmf", ".bin")
 _FARTHEST = 1 << 60
+#: What reading a damaged zip raises: of its directory, of parts packed in one way or another.
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, EOFError, NotImplementedError, RuntimeError),
+)
 _PLACE = re.compile(r"([A-Z]{0,3})([1-9][0-9]{0,6})")
 
 
@@ -32,13 +39,14 @@ def check_workbook(data: bytes) -> None:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as book:
-            parts = [part for part in book.infolist() if not part.is_dir()]
+            # Asking part.is_dir() fails where a part has no name.
+            parts = [part for part in book.infolist() if not part.filename.endswith("/")]
             if sum(part.file_size for part in parts) > _MOST_BYTES:
                 raise ValueError("its parts are too large")
             for part in parts:
                 # Reading to the end checks that the part is as long as it says.
                 _check_part(part.filename, book.read(part))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"the zip is damaged: {error}") from error
 
 
