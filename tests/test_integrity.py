@@ -16,10 +16,11 @@ from computelabs import copy_lab
 from labs import content
 from typer.testing import CliRunner
 
+import maplake
 from maplake import readers
 from maplake.compute.run import run as compute
 from maplake.config import load
-from maplake.errors import MissingFileError, NotFoundError
+from maplake.errors import IntegrityError, MissingFileError, NotFoundError
 from maplake.ingest import outdated
 from maplake.ingest.rebuild import rebuild_outdated, rebuild_session
 from maplake.ingest.state import SourceState, state_json
@@ -206,6 +207,20 @@ def test_a_record_that_holds_something_else_is_damage(root, odd):
     record["sources"].append(odd)
     path.write_text(json.dumps(sealed(record)), encoding="utf-8")
     assert any("not what was written" in problem.message for problem in check(root))
+
+
+@pytest.mark.parametrize("rows", [None, "12", -1, True, "missing"])
+def test_a_manifest_that_counts_no_rows_is_damage(root, rows):
+    path = min((root / ".maplake" / "manifest").glob("4*.json"))
+    record = json.loads(path.read_bytes())
+    table = next(name for name in record["files"] if name.startswith("tables/"))
+    del record["files"][table]["rows"]
+    if rows != "missing":
+        record["files"][table]["rows"] = rows
+    path.write_text(json.dumps(record), encoding="utf-8")
+    with maplake.open(root) as lake, pytest.raises(IntegrityError, match=path.stem):
+        lake.tables()
+    assert any(path.name in problem.partition for problem in check(root))
 
 
 def test_a_rebuild_of_one_session_leaves_the_others_alone(lab, root):

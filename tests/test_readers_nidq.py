@@ -194,6 +194,7 @@ def rewrite(old, new):
         (rewrite("0,0,4,1", "0,0,x,1"), errors.CorruptFileError),
         (rewrite("niSampRate=1000.0", "niSampRate=nan"), errors.CorruptFileError),
         (rewrite("niAiRangeMax", "x"), errors.FileFormatError),
+        (rewrite("niAiRangeMax=", "niAiRangeMax=9e307\nx="), errors.CorruptFileError),
     ],
 )
 def test_bad_boards_are_refused(tmp_path, spoil, error):
@@ -201,6 +202,13 @@ def test_bad_boards_are_refused(tmp_path, spoil, error):
     spoil(path)
     with pytest.raises(error):
         nidq.read_traces(path, np.array([1.0]), [1])
+
+
+def test_trials_lie_behind_the_end_of_a_board_with_an_absurd_rate(tmp_path):
+    path, _ = board(tmp_path)
+    rewrite("niSampRate=1000.0", "niSampRate=1e308")(path)
+    records = nidq.read_traces(path, np.array([1.0, 3.0]), [1, 2])
+    assert [s.item for s in records.skipped] == ["1", "2"]
 
 
 @pytest.mark.parametrize("starts", [[2.0, 1.0], [np.nan, 1.0], [-1.0, 1.0], [1.0]])

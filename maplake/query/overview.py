@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maplake.errors import IntegrityError
 from maplake.layout import Layout
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def manifest_files(root: Path) -> dict[str, dict[str, dict[str, object]]]:
+def manifest_files(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """Return the files of every manifest: ``{manifest: {path: {rows, bytes, sha256}}}``.
 
     Raises
@@ -46,7 +46,7 @@ def overview(root: Path) -> pl.DataFrame:
         for path, entry in files.items():
             name = table_name(path)
             if name in rows:
-                rows[name] += int(str(entry["rows"]))
+                rows[name] += entry["rows"]
     counts = [_rows(table, rows[name]) for name, table in tables.items()]
     return pl.DataFrame(
         {"table": list(tables), "rows": counts, "comment": [t.comment for t in tables.values()]},

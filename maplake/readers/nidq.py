@@ -58,7 +58,16 @@ def mv_per_bit(meta: Meta, channel: int) -> float:
     key = f"ni{_KINDS[place]}Gain"
     gain = 1.0 if place == 2 else number(meta, key)
     most = number(meta, "niMaxInt") if meta.get("niMaxInt") else _DEFAULT_COUNTS
-    return 1e3 * number(meta, "niAiRangeMax") / most / gain
+    scale = 1e3 * number(meta, "niAiRangeMax") / most / gain
+    if not scale * most < np.finfo(np.float32).max:
+        raise CorruptFileError(
+            "no range of a board",
+            file=meta.path,
+            place="key niAiRangeMax",
+            found=meta["niAiRangeMax"][:40],
+            expected="a few V",
+        )
+    return scale
 
 
 def read_traces(
@@ -130,7 +139,8 @@ def _edges(
     good = np.isfinite(starts).all() and (np.diff(starts) > 0).all() and (starts[:1] >= 0).all()
     if not good:
         raise CorruptFileError("trial starts are not finite and ascending from 0", file=path)
-    edges = np.append(np.floor(starts * rate), length)
+    with np.errstate(over="ignore"):  # as far behind the end as one likes
+        edges = np.append(np.floor(starts * rate), length)
     whole: NDArray[np.int64] = np.minimum(edges, length).astype(np.int64)
     return whole
 
