@@ -122,12 +122,14 @@ def _samples(path: Path, times: NDArray[Any], sampling_rate: float) -> NDArray[n
     """Return spike times as sample numbers."""
     if times.dtype.kind == "f":
         _check_finite(path, times)
+        times = times.astype(np.float64, copy=False)  # half floats end before the limits below
         if (times != np.rint(times)).any():
             if not sampling_rate > 0:
                 raise FileFormatError(
                     "times are in seconds, but the sampling rate is not known", file=path
                 )
-            times = np.rint(times.astype(np.float64) * sampling_rate)
+            with np.errstate(over="ignore"):  # what is infinite is refused below
+                times = np.rint(times * sampling_rate)
     if times.min() < 0 or times.max() >= 2**62:
         spike = int(((times < 0) | (times >= 2**62)).argmax())
         raise CorruptFileError(
