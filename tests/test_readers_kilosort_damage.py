@@ -60,7 +60,7 @@ BAD = [
     ({"spike_times": np.full(400, np.nan)}, CorruptFileError, "spike 0"),
     ({"spike_times": np.full(400, np.inf)}, CorruptFileError, "spike 0"),
     ({"spike_times": np.full(400, 2**63, np.uint64)}, CorruptFileError, "spike 0"),
-    ({"spike_times": np.full(400, 1e307 + 0.5)}, CorruptFileError, "spike 0"),
+    ({"spike_times": np.append(np.full(399, 1e307), 0.5)}, CorruptFileError, "spike 0"),
     ({"spike_times": np.full(400, -1, np.float16)}, CorruptFileError, "spike 0"),
     ({"spike_times": np.zeros((20, 20))}, FileFormatError, "no vector"),
     ({"spike_times": np.full(400, "a")}, FileFormatError, "spike_times.npy"),
