@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 import figure_lake
+import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -85,6 +86,7 @@ def test_the_picture_of_a_psth_fits_the_task(root, tmp_path, monkeypatch, task, 
         ).fetchall()
         file = tmp_path / "unit.png"
         draw(lake, keys[0], file)
+    plt.close("all")
     assert file.read_bytes().startswith(b"\x89PNG")
     words = [text.get_text() for text in drawn[0].findobj(Text)]
     assert any(word.startswith(shown) for word in words), words
