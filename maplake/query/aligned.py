@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from maplake.errors import NotFoundError, QueryError
 from maplake.layout import table_file
@@ -21,7 +21,10 @@ from maplake.tables.ephys import UNIT_KEY
 from maplake.tables.psth import ALIGN_EVENTS
 
 if TYPE_CHECKING:
+    import duckdb
     import polars as pl
+
+T = TypeVar("T")
 
 _INSERTION = UNIT_KEY[:3]
 _CACHED = 32
@@ -231,17 +234,21 @@ class Aligned:
         self, keys: Mapping[str, Any], condition: str, options: Mapping[str, Any]
     ) -> pl.DataFrame:
         """Return trial and spike_time (s from the event) of one unit, in that order."""
+        import polars as pl
+
         method = self.method(keys)
         with self.registered(self.trials(keys, condition, options)) as trials:
-            return frame(
-                self.con,
+            found: Any = _asked(
+                self.con.get(),
                 f"SELECT a.trial, {TIME} AS spike_time FROM {self.spikes(keys)} AS s "
                 f"JOIN {trials} AS a ON coalesce(s.trial, 0) = a.spike_trial "
                 f"WHERE s.unit = {literal(int(keys['unit']))} "
                 f"AND s.clustering_method = {literal(method)} "
                 f"AND {TIME} BETWEEN {literal(options['start'])} AND {literal(options['stop'])} "
                 "ORDER BY a.trial, spike_time",
+                lambda result: result.fetchnumpy(),
             )
+        return pl.DataFrame(dict(found), schema={"trial": pl.Int32, "spike_time": pl.Float64})
 
     def of_probe(self, keys: Mapping[str, Any], query: str) -> pl.DataFrame:
         """Run a query over the views of aligned trials, which read one probe's files alone.
@@ -283,12 +290,7 @@ class Aligned:
         known = types | {"conditions": pl.List(pl.String)}
         try:
             with self._views.of(_part(keys)) as con:
-                # As a relation it would be bound twice, which is a third of what it takes.
-                try:
-                    rows = con.execute(query).fetchall()
-                except BaseException:
-                    con.abort()  # what is left of a result that was interrupted blocks the next
-                    raise
+                rows = _asked(con, query, lambda result: result.fetchall())
                 names = [column[0] for column in con.description or ()]
         except failures() as error:
             raise QueryError(said(error)) from error
@@ -313,6 +315,25 @@ class Aligned:
     def _stamps(self, keys: Mapping[str, Any]) -> list[Stamp | None]:
         files = self._views.files(_part(keys)).values()
         return [self.con.stamp, *(file_stamp(file) for file in files)]
+
+
+def _asked(
+    con: duckdb.DuckDBPyConnection, query: str, fetch: Callable[[duckdb.DuckDBPyConnection], T]
+) -> T:
+    """Return what a query gives. As a relation it would be bound twice: a third of what it takes.
+
+    Raises
+    ------
+    QueryError
+        With DuckDB's message.
+    """
+    try:
+        return fetch(con.execute(query))
+    except BaseException as error:
+        con.abort()  # what is left of a result that was interrupted blocks the next question
+        if isinstance(error, failures()):
+            raise QueryError(said(error)) from error
+        raise
 
 
 def _part(keys: Mapping[str, Any]) -> dict[str, Any]:
