@@ -1,7 +1,7 @@
 """Run all benchmarks: print ratios, keep their history, fail where one worsened by a third.
 
     python benchmarks/run.py [--quick] [--only NAME] [--folder DIR] [--no-history]
-    python benchmarks/run.py --docs        # writes docs/performance.md from the last whole run
+    python benchmarks/run.py --docs        # writes docs/performance.md from the last run of each
 
 ``--quick`` takes small lakes and leaves out the annotation volume. A ratio is held against the
 median of the earlier runs on machines of the same kind; the history is benchmarks/history.jsonl.
@@ -43,7 +43,7 @@ _HEAD = """\
 
 Every figure is the shortest of several times, and most are held against a floor that was measured
 in the same run: what no program could do without. Ratios can be compared between machines, times
-cannot. This page is written by `python benchmarks/run.py --docs` from the last run of
+cannot. This page is written by `python benchmarks/run.py --docs` from the last run of each by
 `python benchmarks/run.py`, which fails when a ratio is a third above the median of the runs before
 it on machines of the same kind (`benchmarks/history.jsonl`).
 """
@@ -77,6 +77,19 @@ def history() -> list[dict[str, Any]]:
     if not HISTORY.exists():
         return []
     return [json.loads(text) for text in HISTORY.read_text(encoding="utf-8").splitlines()]
+
+
+def latest(before: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the last run, with the figures of suites that it left out from the last that had them.
+
+    Quick runs do not count.
+    """
+    runs = [entry for entry in before if not entry["quick"]]
+    of_suite: dict[str, list[dict[str, Any]]] = {}
+    for entry in runs:
+        names = {figure["suite"] for figure in entry["figures"]}
+        of_suite |= {n: [f for f in entry["figures"] if f["suite"] == n] for n in names}
+    return {**runs[-1], "figures": [f for name in SUITES for f in of_suite.get(name, [])]}
 
 
 def page(entry: dict[str, Any]) -> str:
@@ -114,8 +127,7 @@ def main() -> int:
     options = parser.parse_args()
     before = history()
     if options.docs:
-        entry = next(e for e in reversed(before) if not e["quick"])
-        PAGE.write_text(page(entry), encoding="utf-8", newline="\n")
+        PAGE.write_text(page(latest(before)), encoding="utf-8", newline="\n")
         return 0
     entry = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
