@@ -56,10 +56,15 @@ def shortest(works: Mapping[str, Callable[[], object]], repeat: int = 5) -> dict
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeat):
         for name, work in works.items():
-            begin = time.perf_counter()
-            work()
-            times[name].append(time.perf_counter() - begin)
+            times[name].append(took(work))
     return {name: min(found) for name, found in times.items()}
+
+
+def took(work: Callable[[], object]) -> float:
+    """Return how long work takes (s)."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
 
 
 def save(figures: Sequence[Figure], file: Path | None) -> None:

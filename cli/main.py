@@ -32,7 +32,11 @@ from .faults import EXIT_CODES, Guarded
 from .output import Output
 from .state import State
 
-__all__ = ["app", "main"]
+__all__ = ["GC_THRESHOLD", "app", "main"]
+
+#: A command over a large lake makes hundreds of thousands of small records and hardly a circle of
+#: them: looking for circles as often as Python does is a tenth of what it takes.
+GC_THRESHOLD = (100_000, 20, 20)
 
 _EPILOG = "Exit codes:\n\n" + "\n".join(f"* {code}: {what}" for code, what in EXIT_CODES.items())
 
@@ -105,7 +109,5 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows ?
             stream.reconfigure(errors="replace")
-    # A command over a large lake makes hundreds of thousands of small records and hardly a circle
-    # of them: looking for circles as often as Python does is a tenth of what it takes.
-    gc.set_threshold(100_000, 20, 20)
+    gc.set_threshold(*GC_THRESHOLD)
     app(prog_name="maplake")

@@ -22,6 +22,8 @@ __all__ = ["Output", "Progress", "plain"]
 Progress = Callable[[str, int, int], None]
 
 _LONG = 60  # characters of a list or text shown in a table's cell
+#: What terminals obey, but for the ends of lines.
+_CONTROLS = dict.fromkeys((*range(10), *range(11, 32), *range(127, 160)))
 _MANY = 100  # rows; a table of thousands takes rich seconds
 
 
@@ -42,35 +44,30 @@ class Output:
 
     def line(self, text: str = "") -> None:
         """Print a sentence that is a result."""
-        self._console(sys.stdout).print(text, markup=False, highlight=False, soft_wrap=True)
+        _write(text, sys.stdout)
 
     def note(self, text: str) -> None:
         """Print a remark to standard error, unless quiet or in JSON."""
         if not (self.quiet or self.json):
-            self._console(sys.stderr).print(text, markup=False, highlight=False, soft_wrap=True)
+            _write(text, sys.stderr)
 
-    def table(
-        self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = (), title: str = ""
-    ) -> None:
+    def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
         """Print rows as a table; ``columns`` chooses and orders them."""
         names = list(columns) or list(rows[0] if rows else ())
-        if len(rows) > _MANY and not title:
+        if not sys.stdout.isatty() or len(rows) > _MANY:
             sys.stdout.writelines(f"{line}\n" for line in _plain_table(rows, names))
             return
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
-        console = self._console(sys.stdout)
-        terminal = console.is_terminal
-        style = box.SIMPLE_HEAD if terminal else None
-        table = Table(title=title or None, title_justify="left", box=style, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in names:
             side: Literal["left", "right"] = "right" if _is_numeric(rows, name) else "left"
-            table.add_column(name, justify=side, overflow="fold", no_wrap=not terminal)
+            table.add_column(Text(cell_text(name)), justify=side, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell_text(row.get(name))) for name in names))
-        console.print(table)
+        self._console(sys.stdout).print(table)
 
     def error(self, error: MaplakeError) -> None:
         """Print an error for people or, in JSON, as one object; always to standard error."""
@@ -85,13 +82,12 @@ class Output:
         from rich.text import Text
 
         label = Text("error: ", style="bold red")
-        self._console(sys.stderr).print(label + Text(text), soft_wrap=True)
+        self._console(sys.stderr).print(label + Text(_printable(text)), soft_wrap=True)
 
     @contextmanager
     def progress(self) -> Iterator[Progress | None]:
         """Show a bar while long work runs; None where nobody would see it."""
-        console = self._console(sys.stderr)
-        if self.quiet or self.json or not console.is_terminal:
+        if self.quiet or self.json or not sys.stderr.isatty():
             yield None
             return
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -99,7 +95,7 @@ class Output:
 
         words = TextColumn("{task.description}", markup=False)
         columns = (words, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Bar(*columns, console=console, transient=True) as bar:
+        with Bar(*columns, console=self._console(sys.stderr), transient=True) as bar:
             task = bar.add_task("looking for sources", total=None)
 
             def show(text: str, done: int, total: int) -> None:
@@ -122,22 +118,35 @@ def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
 
 def _plain_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Iterator[str]:
     """Yield the lines of a table as rich makes them off a terminal."""
-    from rich.cells import cell_len
-    from rich.control import strip_control_codes
-
     columns = []
     for name in names:
-        texts = (name, *(cell_text(row.get(name)) for row in rows))
-        cells = [strip_control_codes(text).expandtabs() for text in texts]
-        widths = [len(cell) if cell.isascii() else cell_len(cell) for cell in cells]
-        wide, numeric = max(widths), _is_numeric(rows, name)
-        columns.append(
-            [
-                " " * (wide - width) + cell if numeric else cell + " " * (wide - width)
-                for cell, width in zip(cells, widths, strict=True)
-            ]
-        )
+        cells = [cell_text(name), *(cell_text(row.get(name)) for row in rows)]
+        wide = max(map(_width, cells))
+        numeric = _is_numeric(rows, name)
+        # Python fills up to a number of characters, of which some are two columns wide.
+        fills = [wide - (0 if cell.isascii() else _width(cell) - len(cell)) for cell in cells]
+        fill = str.rjust if numeric else str.ljust
+        columns.append(list(map(fill, cells, fills)))
     return map("  ".join, zip(*columns, strict=True))
+
+
+def _write(text: str, file: IO[str]) -> None:
+    """Print a sentence as rich does without styles; most commands need no more of it."""
+    file.write(_printable(text) + "\n")
+
+
+def _printable(text: str) -> str:
+    """Return a text without what makes a terminal do more than show it, as names of files may."""
+    return text if text.isprintable() else text.expandtabs().translate(_CONTROLS)
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def plain(value: Any) -> Any:
@@ -167,6 +176,8 @@ def cell_text(value: Any) -> str:
     """Return a value as one line of a table's cell."""
     if value is None:
         return ""
+    if isinstance(value, str):
+        return value if value.isprintable() else _printable(value.replace("\n", " "))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -174,7 +185,7 @@ def cell_text(value: Any) -> str:
     if isinstance(value, (list, tuple, dict)):
         text = json.dumps(plain(value), ensure_ascii=False)
         return text if len(text) <= _LONG else f"{text[:_LONG]}…"
-    return str(value).replace("\n", " ")
+    return cell_text(str(value))
 
 
 def write_csv(names: Sequence[str], batches: Iterable[Sequence[Mapping[str, Any]]]) -> None:

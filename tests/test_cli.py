@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from clirun import COMMANDS, PACKAGE, ROOT, fake, faults, home, output, process, run
+from rich.console import Console
+from rich.table import Table
 
 from maplake.errors import CorruptFileError, LakeLockedError
 from maplake.ingest.report import Report, SourceReport
@@ -279,13 +282,32 @@ def test_plain_values():
     assert output.plain(values) == {"nan": None, "list": [1, None], "path": "a", "bytes": "01"}
 
 
-def test_a_long_table_looks_as_a_short_one(monkeypatch, capsys):
+def test_a_table_off_a_terminal_is_that_of_rich_without_its_lines(capsys):
     rows = [
         {"n": i, "text": "x" * (i % 7), "wide": None if i % 2 else "é脳" * (i % 3), "x": i * 1.5}
         for i in range(20)
     ]
     output.Output().table(rows)
-    short = capsys.readouterr().out
-    monkeypatch.setattr(output, "_MANY", 1)
-    output.Output().table(rows)
-    assert capsys.readouterr().out == short
+    stream = io.StringIO()
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name, justify="right" if name in ("n", "x") else "left")
+    for row in rows:
+        table.add_row(*(output.cell_text(value) for value in row.values()))
+    Console(file=stream, width=10_000).print(table)
+    assert capsys.readouterr().out == stream.getvalue()
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_names_do_not_command_the_terminal(monkeypatch, capsys, is_terminal):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    name = "a\x1b]0;owned\x07\x1b[2J\x9b2Jb\rc"
+    out = output.Output()
+    out.line(name)
+    out.note(name)
+    out.table([{name: name}])
+    out.fault(name)
+    said = "".join(capsys.readouterr())
+    assert said.count("a]0;owned[2J2Jbc") == 5
+    styles = re.sub(r"\x1b\[[0-9;]*m", "", said)  # those of rich itself
+    assert not [c for c in styles if not c.isprintable() and c != "\n"]

@@ -19,7 +19,7 @@ from maplake.ingest.lakes import read_global, stage_global, update_catalog, writ
 from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.publish import rewrite, stage_records
 from maplake.ingest.report import SourceReport
-from maplake.ingest.session import FAILED, IN, UNCHANGED, WAITING
+from maplake.ingest.session import FAILED, IN, UNCHANGED, WAITING, State
 from maplake.ingest.sources import BEHAVIOR, EPHYS, reading
 from maplake.ingest.starts import session_datetime
 from maplake.ingest.state import SourceState, hash_file, read_state
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 KIND = "insertion_location"
 _SHEETS = "insertion_locations"
-Index = Mapping[str, Mapping[tuple[str, str], SourceState]]
 _CONCERNED = (BEHAVIOR, EPHYS, KIND)
 
 
@@ -87,7 +86,8 @@ def load_insertion_location(config: Config, file: Path, dry_run: bool = False) -
     -------
     What changed; rows that match no insertion, or more than one, are its ``problems``.
     """
-    changes, _, _ = _load(config, file, {}, dry_run=dry_run)
+    lake = _Lake(Layout(config.lake.root))
+    changes, _, _ = _load(config, file, lake, {}, dry_run=dry_run)
     if not dry_run:
         update_catalog(config)
     return changes
@@ -97,11 +97,14 @@ def of_config(config: Config) -> list[SourceReport]:
     """Load the sheets of insertion locations that lake.toml names."""
     reports = []
     for file in config.spreadsheets.insertion_locations:
+        lake = _Lake(Layout(config.lake.root))
+        known = read_state(lake.layout, LAKE_NAME).get((_SHEETS, str(file)))
         try:
-            if _is_known(config, file):
+            if known is not None and known.fingerprint == _digest(lake, file):
                 reports.append(SourceReport(KIND, file.name, UNCHANGED, path=str(file)))
                 continue
-            changes, waiting, prints = _load(config, file, _known(config, file))
+            before = known.files if known is not None else {}
+            changes, waiting, prints = _load(config, file, lake, before)
         except MaplakeError as error:
             if error.exit_code != SpreadsheetError.exit_code:
                 raise
@@ -111,27 +114,56 @@ def of_config(config: Config) -> list[SourceReport]:
         status = IN if done else UNCHANGED
         reports.append(SourceReport(KIND, file.name, status, rows=done, path=str(file)))
         reports += waiting
-        _remember(config, file, prints, whole=not waiting)
+        _remember(config, file, prints, "" if waiting else _digest(lake, file))
     return reports
 
 
-def _digest(layout: Layout, file: Path) -> str:
-    """Return a hash over a sheet and all animals and sessions that its rows could belong to."""
-    with reading(file, KIND):
-        content = hash_file(file)
-    animals = [f"{h2o} {subject}" for h2o, subject in sorted(subjects_by_h2o(layout).items())]
-    known = [
-        _print_of(name, state)
-        for name, states in read_index(layout).items()
-        for state in states.values()
-        # Not what was computed from them: `compute` changes nothing for a sheet.
-        if name != LAKE_NAME and state.status == IN and state.kind in _CONCERNED
-    ]
-    return _hash([content, *animals, *known])
+class _Lake:
+    """The sessions that a sheet is held against, looked at once.
+
+    What others commit while it is loaded was not held against it, and is not said to be.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.states = read_index(layout)
+        self._prints = {name: _print_of(state) for name, state in self.states.items()}
+
+    def look_again(self, names: Iterable[str]) -> None:
+        """See what was loaded into sessions just now."""
+        for name in names:
+            self.states[name] = read_state(self.layout, name)
+            self._prints[name] = _print_of(self.states[name])
+
+    def prints(self) -> dict[str, str]:
+        """Return, by session, what tells its rows from others."""
+        return {name: text for name, text in self._prints.items() if name != LAKE_NAME}
+
+    def prints_of(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Return, by animal, a hash over the text of its rows and its sessions.
+
+        Parameters
+        ----------
+        texts
+            The rows of each animal, by its water restriction number in lower case.
+        """
+        numbers = {h2o.lower(): number for h2o, number in subjects_by_h2o(self.layout).items()}
+        sessions: dict[str, list[str]] = defaultdict(list)
+        for name, text in self.prints().items():
+            sessions[name.partition("_")[0]].append(f"{name} {text}")
+        return {
+            animal: _hash([text, *sessions.get(str(numbers.get(animal)), [])])
+            for animal, text in texts.items()
+        }
 
 
-def _print_of(name: str, state: SourceState) -> str:
-    return f"{name} {state.kind} {state.name} {_edition(state)}"
+def _print_of(session: State) -> str:
+    # Not what was computed from them: `compute` changes nothing for a sheet.
+    return "\n".join(
+        f"{state.kind} {state.name} {_edition(state)}"
+        for state in session.values()
+        if state.status == IN and state.kind in _CONCERNED
+    )
 
 
 def _edition(state: SourceState) -> str:
@@ -140,50 +172,51 @@ def _edition(state: SourceState) -> str:
     return f"{state.fingerprint}{since}"
 
 
+def _digest(lake: _Lake, file: Path) -> str:
+    """Return a hash over a sheet and all animals and sessions that its rows could belong to."""
+    with reading(file, KIND):
+        content = hash_file(file)
+    subjects = sorted(subjects_by_h2o(lake.layout).items())
+    animals = [f"{h2o} {subject}" for h2o, subject in subjects]
+    return _hash([content, *animals, *(f"{name} {text}" for name, text in lake.prints().items())])
+
+
 def _hash(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _is_known(config: Config, file: Path) -> bool:
-    """Tell whether a sheet was loaded whole, and it, animals and sessions are as they were then."""
-    known = read_state(Layout(config.lake.root), LAKE_NAME).get((_SHEETS, str(file)))
-    return known is not None and known.fingerprint == _digest(Layout(config.lake.root), file)
-
-
-def _known(config: Config, file: Path) -> dict[str, str]:
-    """Return the hashes of the animals whose rows of a sheet were loaded whole; see _prints."""
-    known = read_state(Layout(config.lake.root), LAKE_NAME).get((_SHEETS, str(file)))
-    return known.files if known is not None else {}
-
-
-def _remember(config: Config, file: Path, prints: Mapping[str, str], *, whole: bool) -> None:
+def _remember(config: Config, file: Path, prints: Mapping[str, str], digest: str) -> None:
+    """Keep what a sheet was held against; the digest is blank if not all of it was loaded."""
     with writing(config) as layout:
-        states = read_state(layout, LAKE_NAME)
-        digest = _digest(layout, file) if whole else ""
+        known = read_state(layout, LAKE_NAME)
         new = SourceState(_SHEETS, str(file), IN, fingerprint=digest, path=str(file))
         new.files = dict(prints)
-        if states.get(new.key) != new:
-            rewrite(layout, LAKE_NAME, states | {new.key: new}, "load-insertion-location")
-
-
-def _prints(states: Index, subjects: Mapping[str, int], texts: Mapping[str, str]) -> dict[str, str]:
-    """Return, by animal, a hash over the text of its rows and its sessions in the lake."""
-    numbers = {h2o.lower(): subject for h2o, subject in subjects.items() if h2o.lower() in texts}
-    sessions: dict[int | None, list[str]] = {number: [] for number in numbers.values()}
-    for name, session in states.items():
-        for state in session.values():
-            if state.subject_id in sessions and state.status == IN:
-                sessions[state.subject_id].append(_print_of(name, state))
-    return {
-        animal: _hash([text, *sessions.get(numbers.get(animal), [])])
-        for animal, text in texts.items()
-    }
+        if known.get(new.key) != new:
+            rewrite(layout, LAKE_NAME, known | {new.key: new}, "load-insertion-location")
 
 
 def _load(
-    config: Config, file: Path, known: Mapping[str, str], *, dry_run: bool = False
+    config: Config,
+    file: Path,
+    lake: _Lake,
+    known: Mapping[str, str],
+    *,
+    dry_run: bool = False,
 ) -> tuple[Changes, list[SourceReport], dict[str, str]]:
     """Load a sheet, but for the animals of which nothing changed since.
+
+    Parameters
+    ----------
+    config
+        Names the lake.
+    file
+        The sheet.
+    lake
+        Its sessions; sees what is loaded.
+    known
+        Hashes of the animals whose rows were loaded whole before; see _Lake.prints_of.
+    dry_run
+        Only say what would change.
 
     Returns
     -------
@@ -194,14 +227,12 @@ def _load(
     prints
         Hashes of the animals whose rows all fit.
     """
-    layout = Layout(config.lake.root)
-    subjects = subjects_by_h2o(layout)
-    states = read_index(layout)
+    subjects = subjects_by_h2o(lake.layout)
     prints: dict[str, str] = {}
     changed: dict[str, str] = {}
 
     def choose(texts: Mapping[str, str]) -> AbstractSet[str]:
-        prints.update(_prints(states, subjects, texts))
+        prints.update(lake.prints_of(texts))
         changed.update({a: text for a, text in texts.items() if known.get(a) != prints[a]})
         return changed.keys()
 
@@ -215,7 +246,7 @@ def _load(
         reports.append(SourceReport(KIND, f"{file.name} row {item.item}", FAILED, text))
     faulty: set[str] = set(records.info.get("faulty", ()))  # other readers know of no animals
     rows: list[InsertionRow] = records.info["rows"]
-    sessions = _sessions(layout, states, {_animal(row, subjects) or 0 for row in rows})
+    sessions = _sessions(lake, {_animal(row, subjects) or 0 for row in rows})
     todo: dict[_Place, InsertionRow] = {}
     for row in rows:
         place, problem = _place(row, sessions, subjects)
@@ -234,7 +265,8 @@ def _load(
     if not dry_run:
         _enter_projects(config, file, todo)
         # What was loaded just now is part of them.
-        prints |= _prints(read_index(layout), subjects, changed)
+        lake.look_again(by_session)
+        prints |= lake.prints_of(changed)
     return changes, reports, {a: print_ for a, print_ in prints.items() if a not in faulty}
 
 
@@ -265,12 +297,10 @@ def _enter_projects(config: Config, file: Path, rows: Mapping[_Place, InsertionR
     enter(config, member.full_name, pa.Table.from_pylist(data, schema=member.arrow_schema), file)
 
 
-def _sessions(
-    layout: Layout, states: Index, subjects: AbstractSet[int]
-) -> dict[int, list[_Session]]:
+def _sessions(lake: _Lake, subjects: AbstractSet[int]) -> dict[int, list[_Session]]:
     """Return the sessions of animals that are in the lake, with their probes, by animal."""
     sessions: dict[int, list[_Session]] = defaultdict(list)
-    for session in states.values():
+    for session in lake.states.values():
         for state in session.values():
             if state.subject_id not in subjects or state.kind != BEHAVIOR or state.status != IN:
                 continue
@@ -282,7 +312,7 @@ def _sessions(
                 if s.kind == EPHYS and s.status == IN
             )
             key = {"subject_id": state.subject_id, "session": state.session}
-            start = session_datetime(layout.root / table_file(get("experiment.session"), key))
+            start = session_datetime(lake.layout.root / table_file(get("experiment.session"), key))
             if start is not None:
                 named = datetime.fromisoformat(state.start) if state.start else start
                 found = _Session(state.session, start, named, probes, _edition(state))

@@ -13,7 +13,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -28,6 +28,7 @@ from maplake.ingest.state import print_of, stat_files
 from maplake.layout import Layout
 from maplake.readers import listing
 from maplake.readers.base import Edition
+from maplake.writers import files
 
 __all__ = ["File", "Folder", "Seen"]
 
@@ -36,8 +37,10 @@ _FILE = "found.json"
 _SINCE = "found_since.json"
 _MANY, _PART = 64, 8
 
-#: Size and time of change (ns) by path below a folder.
-Listing = dict[str, tuple[int, int]]
+#: Path below a folder, size and time of change (ns) of each file, sorted.
+Listing = list[str]
+#: What was remembered of the parts of a source: kind, reader and paths below a folder.
+PartRecord = tuple[str, str, list[str]]
 Search = Callable[["Folder", Found], None]
 
 
@@ -243,27 +246,28 @@ def _searched(place: Folder, search: Callable[[Folder, Found], None]) -> list[So
 
 def _listing(folder: Path) -> tuple[str, Listing] | None:
     """Return a hash over all that is below a folder, and it; None where it cannot be told."""
-    inside: Listing = {}
-    seen = set()
+    inside: Listing = []
+    linked = set()
     try:
         todo = [(os.fspath(folder), "")]
         while todo:
             path, relative = todo.pop()
-            info = os.stat(path)  # noqa: PTH116 - thousands of folders: texts are quick
-            if (info.st_dev, info.st_ino) in seen:
-                return None  # a loop of links
-            seen.add((info.st_dev, info.st_ino))
             with os.scandir(path) as entries:
                 for entry in entries:
-                    name = relative + entry.name
                     if entry.is_dir():
-                        todo.append((entry.path, f"{name}/"))
-                        inside[f"{name}/"] = (0, 0)
+                        # A junction of Windows does not say that it is a link.
+                        if files.WINDOWS or entry.is_symlink():
+                            info = os.stat(entry.path)  # noqa: PTH116 - texts are quick
+                            if (info.st_dev, info.st_ino) in linked:
+                                return None  # a loop of links
+                            linked.add((info.st_dev, info.st_ino))
+                        todo.append((entry.path, f"{relative}{entry.name}/"))
+                        inside.append(f"{relative}{entry.name}/\0{0}\0{0}")
                     else:
                         info = entry.stat()
-                        inside[name] = (info.st_size, info.st_mtime_ns)
-        text = "\n".join(f"{n}\0{s}\0{t}" for n, (s, t) in sorted(inside.items()))
-        return hashlib.sha256(text.encode()).hexdigest(), inside
+                        inside.append(f"{relative}{entry.name}\0{info.st_size}\0{info.st_mtime_ns}")
+        inside.sort()
+        return hashlib.sha256("\n".join(inside).encode()).hexdigest(), inside
     except (OSError, UnicodeError):
         return None
 
@@ -274,9 +278,11 @@ def _record(place: Folder, source: Source, inside: Listing) -> dict[str, Any] | 
         return None
     try:
         top = os.fspath(place.path)
+        split = (line.rsplit("\0", 2) for line in inside)
+        known = {name: (int(size), int(mtime_ns)) for name, size, mtime_ns in split}
         names = [_below(place, path) for path in source.files()]
         # A file elsewhere, or one that is not there, makes the source be searched every time.
-        stat = [[os.path.join(top, name), *inside[name]] for name in names]  # noqa: PTH118
+        stat = [[os.path.join(top, name), *known[name]] for name in names]  # noqa: PTH118
         return {
             "kind": source.kind,
             "name": source.name,
@@ -296,12 +302,42 @@ def _below(place: Folder, path: Path) -> str:
     return path.relative_to(place.path).as_posix()
 
 
+class _Remembered(Source):
+    """A source whose parts are made when they are asked for: of most, nobody asks."""
+
+    _folder: Path
+    _records: list[PartRecord]
+
+    @classmethod
+    def made(cls, source: Source, folder: Path, records: list[PartRecord]) -> _Remembered:
+        """Make one from a source without parts and what was remembered of them."""
+        remembered = cls.__new__(cls)
+        values = {name: value for name, value in vars(source).items() if name != "parts"}
+        vars(remembered).update(values, _folder=folder, _records=records)
+        return remembered
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "parts":
+            raise AttributeError(name)
+        parts = []
+        for kind, reader, names in self._records:
+            first, *more = (self._folder / name for name in names)
+            parts.append(Part(kind, reader, first, tuple(more)))
+        vars(self)["parts"] = tuple(parts)
+        return vars(self)["parts"]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether another source, remembered or found now, is the same."""
+        compared = [one.name for one in fields(Source) if one.compare]
+        return isinstance(other, Source) and all(
+            getattr(self, name) == getattr(other, name) for name in compared
+        )
+
+    __hash__ = Source.__hash__
+
+
 def _from_record(place: Folder, record: Mapping[str, Any]) -> Source:
-    parts = []
-    for kind, reader, names in record["parts"]:
-        first, *more = (place.path / name for name in names)
-        parts.append(Part(kind, reader, first, tuple(more)))
-    return Source(
+    source = Source(
         record["kind"],
         record["name"],
         place.path / record["path"],
@@ -310,10 +346,10 @@ def _from_record(place: Folder, record: Mapping[str, Any]) -> Source:
         insertion_number=record["insertion_number"],
         nth=place.nth,
         rig=place.rig,
-        parts=tuple(parts),
         waits_for=record["waits_for"],
         stat_print=record["stat"],
     )
+    return _Remembered.made(source, place.path, record["parts"])
 
 
 def _readers_print() -> str:

@@ -137,7 +137,7 @@ class Source:
     insertion_number: int | None = None
     nth: int | None = None
     rig: str = ""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Part, ...] = field(default_factory=tuple)
     problem: MaplakeError | None = None
     waits_for: str | None = None
     stat_print: str | None = field(default=None, compare=False)

@@ -136,7 +136,7 @@ def _csv(file: Path, data: bytes) -> _Grid:
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     grid: _Grid = []
     try:
-        grid.extend([_strip(cell) for cell in line] for line in lines)
+        grid.extend([cell.strip() or None for cell in line] for line in lines)
     except csv.Error as error:
         raise CorruptFileError(f"cannot be split into cells ({error})", file=file,
                                place=f"row {len(grid) + 1}") from None  # fmt: skip
@@ -170,8 +170,9 @@ def _check_header(file: Path, top: int, header: list[str], required: tuple[str, 
 
 def _rows(file: Path, top: int, header: list[str], grid: _Grid) -> list[Row]:
     rows = []
+    width, is_named = len(header), all(header)
     for number, cells in enumerate(grid[top + 1 :], start=top + 2):
-        if any(cells[len(header) :]):
+        if len(cells) > width and any(cells[width:]):
             raise SpreadsheetError(
                 "the row has more cells than there are headers",
                 file=file,
@@ -180,5 +181,6 @@ def _rows(file: Path, top: int, header: list[str], grid: _Grid) -> list[Row]:
                 expected=len(header),
             )
         named = zip(header, cells, strict=False)  # a short row: the rest is blank
-        rows.append(Row(number, {name: cell for name, cell in named if name}))
+        whole = dict(named) if is_named else {name: cell for name, cell in named if name}
+        rows.append(Row(number, whole))
     return rows
