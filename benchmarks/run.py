@@ -42,10 +42,11 @@ _HEAD = """\
 # Speed
 
 Every figure is the shortest of several times (what one more session costs: the median of pairs),
-and most are held against a floor that was measured in the same run: what no program could do without. Ratios can be compared between machines, times
-cannot. This page is written by `python benchmarks/run.py --docs` from the last run of each by
-`python benchmarks/run.py`, which fails when a ratio is a third above the median of the runs before
-it on machines of the same kind (`benchmarks/history.jsonl`).
+and most are held against a floor that was measured in the same run: what no program could do
+without. Ratios can be compared between machines, times cannot. This page is written by
+`python benchmarks/run.py --docs` from the last run of each by `python benchmarks/run.py`, which
+fails when a ratio is a third above the median of the runs before it on machines of the same kind
+(`benchmarks/history.jsonl`).
 """
 
 
