@@ -65,6 +65,23 @@ def test_only_the_rows_of_an_animal_that_changed_are_read(lab, read):
     assert not read
 
 
+def test_what_is_changed_while_a_sheet_is_read_is_not_taken_for_read(lab, monkeypatch):
+    change(lab, 3, "-2900.0", "-2800.0")
+    load_rows = insertion_locations.load_rows
+
+    def read_before_the_next_change(path, required):
+        found = load_rows(path, required)
+        change(lab, 4, "-2900.0", "-2700.0")
+        return found
+
+    with monkeypatch.context() as during:
+        during.setattr(insertion_locations, "load_rows", read_before_the_next_change)
+        ingest(lab)
+    assert depths(lab) == [-2900.0, -2900.0, -2900.0, -2800.0]
+    ingest(lab)
+    assert depths(lab) == [-2900.0, -2900.0, -2800.0, -2700.0]
+
+
 def test_a_faulty_row_is_said_each_time_and_taken_in_when_it_is_mended(lab, read):
     change(lab, 4, "right,", "rihgt,")
     for _ in range(2):

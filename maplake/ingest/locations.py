@@ -100,7 +100,9 @@ def of_config(config: Config) -> list[SourceReport]:
         lake = _Lake(Layout(config.lake.root))
         known = read_state(lake.layout, LAKE_NAME).get((_SHEETS, str(file)))
         try:
-            if known is not None and known.fingerprint == _digest(lake, file):
+            with reading(file, KIND):
+                content = hash_file(file)  # now: what is changed from here on is loaded next time
+            if known is not None and known.fingerprint == lake.digest(content):
                 reports.append(SourceReport(KIND, file.name, UNCHANGED, path=str(file)))
                 continue
             before = known.files if known is not None else {}
@@ -114,18 +116,19 @@ def of_config(config: Config) -> list[SourceReport]:
         status = IN if done else UNCHANGED
         reports.append(SourceReport(KIND, file.name, status, rows=done, path=str(file)))
         reports += waiting
-        _remember(config, file, prints, "" if waiting else _digest(lake, file))
+        _remember(config, file, prints, "" if waiting else lake.digest(content))
     return reports
 
 
 class _Lake:
-    """The sessions that a sheet is held against, looked at once.
+    """The animals and sessions that a sheet is held against, looked at once.
 
     What others commit while it is loaded was not held against it, and is not said to be.
     """
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
+        self.subjects = subjects_by_h2o(layout)
         self.states = read_index(layout)
         self._prints = {name: _print_of(state) for name, state in self.states.items()}
 
@@ -135,9 +138,10 @@ class _Lake:
             self.states[name] = read_state(self.layout, name)
             self._prints[name] = _print_of(self.states[name])
 
-    def prints(self) -> dict[str, str]:
-        """Return, by session, what tells its rows from others."""
-        return {name: text for name, text in self._prints.items() if name != LAKE_NAME}
+    def digest(self, content: str) -> str:
+        """Return a hash over a sheet's own and all animals and sessions that its rows may mean."""
+        animals = (f"{h2o} {subject}" for h2o, subject in sorted(self.subjects.items()))
+        return _hash([content, *animals, *self._lines().values()])
 
     def prints_of(self, texts: Mapping[str, str]) -> dict[str, str]:
         """Return, by animal, a hash over the text of its rows and its sessions.
@@ -147,14 +151,17 @@ class _Lake:
         texts
             The rows of each animal, by its water restriction number in lower case.
         """
-        numbers = {h2o.lower(): number for h2o, number in subjects_by_h2o(self.layout).items()}
+        numbers = {h2o.lower(): number for h2o, number in self.subjects.items()}
         sessions: dict[str, list[str]] = defaultdict(list)
-        for name, text in self.prints().items():
-            sessions[name.partition("_")[0]].append(f"{name} {text}")
+        for name, line in self._lines().items():
+            sessions[name.partition("_")[0]].append(line)
         return {
             animal: _hash([text, *sessions.get(str(numbers.get(animal)), [])])
             for animal, text in texts.items()
         }
+
+    def _lines(self) -> dict[str, str]:
+        return {n: f"{n} {text}" for n, text in self._prints.items() if n != LAKE_NAME}
 
 
 def _print_of(session: State) -> str:
@@ -170,15 +177,6 @@ def _edition(state: SourceState) -> str:
     """Return what tells a source's rows from those of other files, or of a corrected reader."""
     since = f" {state.reader_version}" if state.reader_version > 1 else ""
     return f"{state.fingerprint}{since}"
-
-
-def _digest(lake: _Lake, file: Path) -> str:
-    """Return a hash over a sheet and all animals and sessions that its rows could belong to."""
-    with reading(file, KIND):
-        content = hash_file(file)
-    subjects = sorted(subjects_by_h2o(lake.layout).items())
-    animals = [f"{h2o} {subject}" for h2o, subject in subjects]
-    return _hash([content, *animals, *(f"{name} {text}" for name, text in lake.prints().items())])
 
 
 def _hash(lines: Iterable[str]) -> str:
@@ -212,7 +210,7 @@ def _load(
     file
         The sheet.
     lake
-        Its sessions; sees what is loaded.
+        Its animals and sessions; sees what is loaded.
     known
         Hashes of the animals whose rows were loaded whole before; see _Lake.prints_of.
     dry_run
@@ -227,7 +225,7 @@ def _load(
     prints
         Hashes of the animals whose rows all fit.
     """
-    subjects = subjects_by_h2o(lake.layout)
+    subjects = lake.subjects
     prints: dict[str, str] = {}
     changed: dict[str, str] = {}
 
