@@ -15,6 +15,7 @@ from maplake.config import load
 from maplake.errors import NotFoundError
 from maplake.ingest.archive import archived, restore
 from maplake.query.check import check
+from maplake.readers import animals
 
 
 class TestChanges:
@@ -141,3 +142,22 @@ class TestChanges:
         assert all("load-animal" in s.reason for s in waiting)
         lab.animals_file.write_text("\n".join(sheet) + "\n", encoding="utf-8")
         assert "waiting" not in statuses(ingest(lab)).values()
+
+    def test_a_sheet_of_animals_that_changes_while_it_is_read_is_read_again(
+        self, tmp_path, monkeypatch
+    ):
+        lab = small(tmp_path)
+        load_rows = animals.load_rows
+
+        def read_before_a_change(path, required):
+            found = load_rows(path, required)
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace(",7000,", ",8000,", 1), encoding="utf-8")
+            return found
+
+        with monkeypatch.context() as during:
+            during.setattr(animals, "load_rows", read_before_a_change)
+            ingest(lab, kinds=["animals"])
+        ingest(lab, kinds=["animals"])
+        cages = table(lake_root(lab), "lab.subject")["cage_number"].to_list()
+        assert 8000 in cages

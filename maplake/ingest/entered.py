@@ -200,10 +200,9 @@ def lab_of_config(config: Config) -> list[SourceReport]:
     return [report]
 
 
-def _digest(layout: Layout, file: Path) -> str:
-    """Return a hash over a sheet and the tables that its rows correct."""
-    with reading(file, ANIMALS):
-        found = [hash_file(file)]
+def _digest(layout: Layout, content: str) -> str:
+    """Return a hash over a sheet's own and the tables that its rows correct."""
+    found = [content]
     entries = read_manifest(layout, LAKE_NAME)
     for name in ("lab.subject", "lab.water_restriction"):
         path = str(table_file(get(name), {}))
@@ -211,17 +210,17 @@ def _digest(layout: Layout, file: Path) -> str:
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
-def _is_known(config: Config, file: Path) -> bool:
+def _is_known(config: Config, file: Path, content: str) -> bool:
     """Tell whether a sheet was loaded and neither it nor what it says in the lake changed since."""
     layout = Layout(config.lake.root)
     known = read_state(layout, LAKE_NAME).get((ANIMALS, str(file)))
-    return known is not None and known.fingerprint == _digest(layout, file)
+    return known is not None and known.fingerprint == _digest(layout, content)
 
 
-def _remember(config: Config, file: Path) -> None:
+def _remember(config: Config, file: Path, content: str) -> None:
     with writing(config) as layout:
         states = read_state(layout, LAKE_NAME)
-        digest = _digest(layout, file)
+        digest = _digest(layout, content)
         new = SourceState(ANIMALS, str(file), IN, fingerprint=digest, path=str(file))
         rewrite(layout, LAKE_NAME, states | {new.key: new}, "load-animal")
 
@@ -232,13 +231,15 @@ def animals_of_config(config: Config) -> list[SourceReport]:
     for file in config.spreadsheets.animals:
         report = SourceReport(ANIMALS, file.name, IN, path=str(file))
         try:
-            if _is_known(config, file):
+            with reading(file, ANIMALS):
+                content = hash_file(file)  # now: what is changed from here on is loaded next time
+            if _is_known(config, file, content):
                 report.status = UNCHANGED
                 reports.append(report)
                 continue
             changes = _load_animals(config, file)
             if not changes.problems:
-                _remember(config, file)
+                _remember(config, file, content)
         except MaplakeError as error:
             if error.exit_code != SpreadsheetError.exit_code:
                 raise
