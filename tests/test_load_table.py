@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import openpyxl
 import pytest
 from labs import content, ingest, lake_root, sql
 
@@ -128,3 +129,28 @@ def test_only_tables_that_people_fill(lab, tmp_path):
     with pytest.raises(NotFoundError, match="not filled from sheets"):
         load_table(load(lab.config), "ephys.unit", sheet(tmp_path, "unit"))
     assert {"lab.virus", "lab.surgery_procedure", "lab.rig", "lab.person"} <= set(loadable())
+
+
+def test_the_sheet_of_a_workbook_that_has_the_columns(lab, tmp_path):
+    config, file = load(lab.config), tmp_path / "a.xlsx"
+    book = openpyxl.Workbook()
+    book.active.append(["read me"])
+    people, surgeries = book.create_sheet("people"), book.create_sheet("surgeries")
+    for row in (["username", "fullname"], ["ben", "Ben Bitdiddle"]):
+        people.append(row)
+    for row in (["water_restriction_number", "surgery_id"], ["MK001", 77]):
+        surgeries.append(row)
+    book.save(file)
+    load_table(config, "lab.person", file)
+    load_table(config, "lab.surgery", file)
+    root = lake_root(lab)
+    assert ("ben", "Ben Bitdiddle") in sql(root, "FROM lab.person").rows()
+    assert 77 in sql(root, "FROM lab.surgery")["surgery_id"].to_list()
+
+
+def test_columns_that_are_missing_are_those_of_the_form_that_the_sheet_has(lab, tmp_path):
+    config = load(lab.config)
+    for column, rest in (("subject_id", "400001"), ("water_restriction_number", "MK001")):
+        with pytest.raises(SpreadsheetError) as caught:
+            load_table(config, "lab.surgery", sheet(tmp_path, column, rest))
+        assert caught.value.message == "columns are missing: surgery_id"

@@ -227,8 +227,9 @@ def test_water_given_is_told(ingest):
     assert column(records, "behavior_trial", "free_water") == [False] * 4 + [True]
 
 
-def test_optional_fields_may_be_absent(ingest):
-    records = ingest([trial(randomID=None), trial()], StimTrials=None, FreeTrials=None)
+@pytest.mark.parametrize("empty", [None, []])
+def test_optional_fields_may_be_absent_or_never_filled(ingest, empty):
+    records = ingest([trial(randomID=None), trial()], StimTrials=empty, FreeTrials=empty)
     assert column(records, "behavior_trial", "free_water") == [False, False]
     assert records.info["bitcodes"] == {2: "0010"}
 

@@ -322,11 +322,22 @@ def test_more_rows_than_sites_are_fine(tmp_path):
     assert [s.item_type for s in records.skipped] == ["electrode", "labelled track"]
 
 
+def test_a_point_of_the_track_has_no_place_in_the_animals_image(tmp_path):
+    """As BigWarp writes a point that was set in one image only."""
+    row = '"Pt-2","false","Infinity","Infinity","Infinity","5100.0","2100.0","3100.0"\n'
+    file = tmp_path / "landmarks.csv"
+    file.write_text('"Pt-1","true","1.0","2.0","3.0","4.0","5.0","6.0"\n' + row)
+    found = read_landmarks(file)
+    assert found.track.tolist() == [[5100.0, 2100.0, 3100.0]]
+    assert found.warp == {"Pt-1": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)}
+
+
 @pytest.mark.parametrize(
     ("content", "place"),
     [("", None), ("Pt-1,true,1,2,3,4,5\n", "row 1"), ("Pt-1,maybe,1,2,3,4,5,6\n", "row 1"),
      ("Pt-1,true,1,2,3,4,5,6\nPt-2,true,1,2,3,4,5,six\n", "row 2"),
-     ("Pt-1,true,1,2,3,4,5,nan\n", "row 1"), ("Pt-1,true,1,2,3,4,5,6\n" * 2, "row 2"),
+     ("Pt-1,true,1,2,3,4,5,nan\n", "row 1"), ("Pt-1,false,1,2,3,Infinity,5,6\n", "row 1"),
+     ("Pt-1,true,Infinity,2,3,4,5,6\n", "row 1"), ("Pt-1,true,1,2,3,4,5,6\n" * 2, "row 2"),
      ("\xff\xfe\x00", None)],
 )  # fmt: skip
 def test_bad_landmarks(tmp_path, content, place):

@@ -307,10 +307,27 @@ def test_bad_dates(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["092508", "92508", "92508.0", "9:25:08", "1899-12-31 09:25:08", "09:25:08.000"]
+    "text",
+    [
+        *("092508", "92508", "92508.0", "9:25:08", "1899-12-31 09:25:08", "09:25:08.000"),
+        *("9:25:08 AM", "09:25:08am", "9:25:08 a.m."),
+    ],
 )
 def test_times(text):
     assert to_time(text) == dt.time(9, 25, 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "hour"), [("12:25:08 AM", 0), ("12:25:08 PM", 12), ("1:25:08 PM", 13)]
+)
+def test_halves_of_the_day(text, hour):
+    assert to_time(text) == dt.time(hour, 25, 8)
+
+
+@pytest.mark.parametrize("text", ["13:25:08 PM", "0:25:08 AM"])
+def test_hours_that_no_half_of_the_day_has(text):
+    with pytest.raises(ValueError, match="HHMMSS"):
+        to_time(text)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "1e999", "1,5", "1_000", "0x10", "", "-", "١"])
@@ -332,14 +349,30 @@ def test_time_and_truth_cells_of_a_workbook(tmp_path):
     assert read.drift_presence is True
 
 
-def test_failed_formula_is_a_mistake(tmp_path):
+def with_formula_that_failed(file: Path, cell: str, error: str) -> Path:
     book = openpyxl.Workbook()
     book.active.append(list(ANIMAL))
     book.active.append(list(ANIMAL.values()))
-    book.active["I2"].value = "#DIV/0!"
-    book.active["I2"].data_type = "e"
-    book.save(tmp_path / "a.xlsx")
-    assert "Div0" in mistakes(animals.read, tmp_path / "a.xlsx").found
+    book.active[cell].value = error
+    book.active[cell].data_type = "e"
+    book.save(file)
+    return file
+
+
+@pytest.mark.parametrize("error", ["#DIV/0!", "#REF!", "#NAME?", "#VALUE!", "#NUM!", "#NULL!"])
+@pytest.mark.parametrize("cell", ["C2", "G2", "I2"])  # username, animal_source, a weight
+def test_failed_formula_is_a_mistake(tmp_path, cell, error):
+    file = with_formula_that_failed(tmp_path / "a.xlsx", cell, error)
+    assert mistakes(animals.read, file).found == repr(error)
+
+
+def test_what_a_formula_did_not_find_is_blank(tmp_path):
+    file = with_formula_that_failed(tmp_path / "a.xlsx", "D2", "#N/A")  # cage_number
+    (subject,) = animals.read(file).tables["lab.subject"].to_pylist()
+    assert subject["cage_number"] is None
+    file = with_formula_that_failed(tmp_path / "a.xlsx", "G2", "#N/A")  # animal_source
+    (subject,) = animals.read(file).tables["lab.subject"].to_pylist()
+    assert subject["animal_source"] is None
 
 
 def test_the_sheet_with_the_columns_is_taken(tmp_path):
@@ -353,6 +386,64 @@ def test_the_sheet_with_the_columns_is_taken(tmp_path):
     assert animals.read(tmp_path / "a.xlsx").tables["lab.subject"].num_rows == 1
 
 
+@pytest.mark.parametrize("state", ["hidden", "veryHidden"])
+def test_a_hidden_sheet_is_taken_only_where_no_other_fits(tmp_path, state):
+    book = openpyxl.Workbook()
+    book.active.sheet_state = state
+    book.active.append(list(ANIMAL))
+    book.active.append(list((ANIMAL | {"Subject ID": 1}).values()))
+    shown = book.create_sheet("animals")
+    shown.append(list(ANIMAL))
+    shown.append(list(ANIMAL.values()))
+    book.save(tmp_path / "a.xlsx")
+    (subject,) = animals.read(tmp_path / "a.xlsx").tables["lab.subject"].to_pylist()
+    assert subject["subject_id"] == 432998
+    shown["A1"] = "something else"
+    book.save(tmp_path / "a.xlsx")
+    (subject,) = animals.read(tmp_path / "a.xlsx").tables["lab.subject"].to_pylist()
+    assert subject["subject_id"] == 1
+
+
+def test_boxes_that_are_not_ticked_make_no_row(sheet):
+    boxes = [{"done": "FALSE"}] * 20
+    file = sheet(ANIMAL | {"done": "TRUE"}, *boxes)
+    assert animals.read(file).tables["lab.subject"].num_rows == 1
+
+
+def with_part(file: Path, name: str, content: bytes) -> Path:
+    with zipfile.ZipFile(file, "a") as book:
+        book.writestr(name, content)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("xl/drawings/vmlDrawing1.vml", b"<xml><div>a button<br></div></xml>"),
+        ("xl/embeddings/note.docx", b"PK\x03\x04"),
+        ("xl/media/image1.webp", b"RIFF"),
+        ("xl/model/item.data", b"\0\1\2"),
+        ("[trash]/0000.dat", b"\xff"),
+    ],
+)
+def test_what_is_no_sheet_may_be_anything(tmp_path, name, content):
+    file = as_xlsx(tmp_path / "a.xlsx", [list(ANIMAL), list(ANIMAL.values())])
+    assert animals.read(with_part(file, name, content)).tables["lab.subject"].num_rows == 1
+
+
+@pytest.mark.parametrize("target", ["worksheets/a.png", "/xl/worksheets/A.png", "../xl/a.png"])
+def test_a_far_cell_is_found_whatever_its_part_is_called(tmp_path, target):
+    sheet = b'<worksheet><sheetData><row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
+    sheet += b'<row r="1"><c r="A1"><v>1</v></c></row></sheetData></worksheet>'
+    relations = f'<Relationships><Relationship Target="{target}"/></Relationships>'.encode()
+    part = "xl/" + target.rpartition("xl/")[2]
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w") as book:
+        book.writestr("xl/_rels/workbook.xml.rels", relations)
+        book.writestr(part, sheet)
+    with pytest.raises(CorruptFileError, match="17179869184 cells"):
+        animals.read(tmp_path / "a.xlsx")
+
+
 # ------------------------------------------------------------------------------- files
 
 
@@ -364,6 +455,25 @@ def test_delimiters_and_encodings(tmp_path, delimiter, encoding):
     (subject,) = animals.read(file).tables["lab.subject"].to_pylist()
     assert subject["username"] == "müller"
     assert subject["animal_source"] == "a\nb, c"
+
+
+def test_dashes_and_quotes_of_windows(tmp_path):
+    row = INSERTION | {"good_period": "0–200", "insertion_comment": "the mouse’s, 5 €"}
+    file = as_csv(tmp_path / "a.csv", [list(row), list(row.values())], encoding="cp1252")
+    (read,) = insertion_locations.read(file).info["rows"]
+    assert read.good_periods == ((0.0, 200.0),)
+    assert read.insertion_comment == "the mouse’s, 5 €"
+
+
+def test_day_or_month_first_is_not_guessed(tmp_path):
+    """Programs that part cells by semicolons run where the day is written first."""
+    row = ANIMAL | {"date_of_birth": "03/02/2018"}
+    grid = [list(row), list(row.values())]
+    (subject,) = animals.read(as_csv(tmp_path / "a.csv", grid)).tables["lab.subject"].to_pylist()
+    assert subject["date_of_birth"] == dt.date(2018, 3, 2)
+    error = mistakes(animals.read, as_csv(tmp_path / "a.csv", grid, ";"))
+    assert error.found == "'03/02/2018'"
+    assert "day or month first" in str(error)
 
 
 def test_rows_count_as_in_the_sheet_not_as_lines(tmp_path):

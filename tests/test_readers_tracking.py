@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -177,6 +178,35 @@ def test_two_files_of_one_number_are_ambiguous_but_csv_and_h5_are_one(tmp_path):
     (place / f"{H2O}_side_1-0001.csv").write_bytes(b"")
     with pytest.raises(AmbiguousSourceError, match=r"side_1-0000\.csv, .*side_1-0001\.csv"):
         deeplabcut.read(place / "side", context())
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".h5"])
+def test_what_was_tracked_is_read_not_what_was_made_of_it(tmp_path, suffix):
+    """DeepLabCut's filterpredictions and analyzeskeleton write beside the poses, in both forms."""
+    place, truth, other = folder(tmp_path), camera(trials=(1,)), tmp_path / "other"
+    write_camera(place, H2O, truth, suffix=suffix)
+    for ending in (".csv", ".h5"):
+        (file,) = write_camera(other, H2O, camera(trials=(1,), seconds=0.2), suffix=ending)
+        for made in ("filtered", "skeleton"):
+            shutil.copy(file, place / f"{file.stem}_{made}{ending}")
+    records = deeplabcut.read(place / "side", context(1))
+    check(records, truth)
+    assert {s.item.partition("_filtered")[2] for s in records.skipped} == {".csv", ".h5"}
+    for file in place.iterdir():
+        if "_filtered" not in file.name:
+            file.unlink()
+    filtered = deeplabcut.read(place / "side", context(1))  # nothing else is left
+    check(filtered, camera(trials=(1,), seconds=0.2))
+
+
+def test_files_of_two_networks_are_not_taken_for_one(tmp_path):
+    place, truth = folder(tmp_path), camera(trials=(1,))
+    for suffix, network in ((".h5", "shuffle1_500000"), (".csv", "shuffle1_1030000")):
+        (file,) = write_camera(tmp_path / "other", H2O, truth, suffix=suffix)
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place / f"{file.stem}DLC_{network}{suffix}")
+    with pytest.raises(AmbiguousSourceError, match="two tracking files have one number"):
+        deeplabcut.read(place / "side", context(1))
 
 
 def test_no_file_of_the_camera(tmp_path):

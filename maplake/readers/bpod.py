@@ -163,6 +163,9 @@ def session(data: dict[str, Any]) -> Session:
         for name in ("TrialTypes", "StimTrials", "FreeTrials")
         if name in data
     }
+    for name in ("StimTrials", "FreeTrials"):  # rigs make these fields and may never fill them
+        if name in vectors and not len(vectors[name]):
+            del vectors[name]
     settings = matlab.structs(_field(data, "TrialSettings"), "TrialSettings")
     trials = matlab.structs(_field(data, "RawEvents", "Trial"), "RawEvents.Trial")
     raw = [matlab.split(_field(data, "RawData", name), len(start)) for name in _RAW]

@@ -13,6 +13,7 @@ from typing import Any
 from maplake.errors import SpreadsheetError
 
 __all__ = [
+    "FORMULA_ERRORS",
     "Cell",
     "Field",
     "Mistake",
@@ -34,20 +35,40 @@ _INT32 = 2**31
 #: What people and programs write where there is no number, day or yes; pandas reads it so, too.
 _NOTHING = frozenset({"na", "n/a", "nan", "none", "null", "#n/a", "#na", "<na>"})
 
+#: What a spreadsheet program shows of a formula that failed, by the name that its reader gives it.
+FORMULA_ERRORS = {
+    "NA": "#N/A",
+    "Div0": "#DIV/0!",
+    "Ref": "#REF!",
+    "Name": "#NAME?",
+    "Value": "#VALUE!",
+    "Num": "#NUM!",
+    "Null": "#NULL!",
+}
+_NO_TEXT = frozenset({*FORMULA_ERRORS.values(), "#ERROR!"})
+
 #: Cells of a column are often the same.
 _MANY = 4096
 
 _NUMBER = re.compile(r"[+\-\u2212]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _AMERICAN = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(?: .*)?")
+_CLOCK = re.compile(
+    r"(\d{4}-\d\d-\d\d[ T])?(\d{1,2}):(\d\d)(?::(\d\d)(?:\.0*)?)?(?:\s*([AaPp])\.?[Mm]\.?)?",
+    re.ASCII,
+)
 _SHORT = re.compile(r"(\d{4})([-/])(\d{1,2})\2(\d{1,2})(?: .*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row: its number as the spreadsheet program shows it, its cells by header."""
+    """A row: its number as the spreadsheet program shows it, its cells by header.
+
+    ``is_semicolon`` tells that semicolons part its cells, as where people write the day first.
+    """
 
     number: int
     cells: Mapping[str, Cell]
+    is_semicolon: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +105,7 @@ def convert(row: Row, fields: Iterable[Field]) -> tuple[dict[str, Any], list[Mis
         values[field.name] = None
         try:
             if text is not None:
-                values[field.name] = field.converter(text)
+                values[field.name] = _value(row, field, text)
         except ValueError as error:
             if text is not None and text.lower() not in _NOTHING:
                 mistakes.append(Mistake(row.number, field.name, repr(text), str(error)))
@@ -93,6 +114,12 @@ def convert(row: Row, fields: Iterable[Field]) -> tuple[dict[str, Any], list[Mis
         if text is None and field.required:
             mistakes.append(Mistake(row.number, field.name, "nothing", "a value"))
     return values, mistakes
+
+
+def _value(row: Row, field: Field, text: str) -> Any:
+    if row.is_semicolon and field.converter is to_date and _AMERICAN.fullmatch(text):
+        raise ValueError("a date as YYYY-MM-DD: this may be day or month first")
+    return field.converter(text)
 
 
 def refuse(file: Path, mistakes: Sequence[Mistake]) -> None:
@@ -118,7 +145,9 @@ def refuse(file: Path, mistakes: Sequence[Mistake]) -> None:
 
 
 def to_text(text: str) -> str:
-    """Return the text as it stands."""
+    """Return the text as it stands, unless it is what a formula that failed shows."""
+    if text in _NO_TEXT:
+        raise ValueError("text; the formula failed")
     return text
 
 
@@ -189,14 +218,18 @@ def to_date(text: str) -> date:
 
 
 def to_time(text: str) -> time:
-    """Return a time of day from HHMMSS (leading zeros may be lost), H:MM:SS or a time cell."""
+    """Return a time of day from HHMMSS (leading zeros may be lost), H:MM:SS (AM) or a time cell."""
     digits = re.fullmatch(r"(\d{1,6})(?:\.0)?", text)
-    clock = re.fullmatch(r"(?:\d{4}-\d\d-\d\d[ T])?(\d{1,2}):(\d\d)(?::(\d\d)(?:\.0*)?)?", text)
+    clock = _CLOCK.fullmatch(text)
     try:
         if digits:
             return datetime.strptime(digits[1].zfill(6), "%H%M%S").time()
         if clock:
-            return time(int(clock[1]), int(clock[2]), int(clock[3] or 0))
+            day, hour, minute, second, half = clock.groups()
+            if half and not day and 1 <= int(hour) <= 12:
+                return time(int(hour) % 12 + 12 * (half in "pP"), int(minute), int(second or 0))
+            if not half:
+                return time(int(hour), int(minute), int(second or 0))
     except ValueError:
         pass
     raise ValueError("a time of day as HHMMSS")

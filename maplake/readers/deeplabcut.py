@@ -167,26 +167,28 @@ class _Session:
         return named and item.has_rest != from_zero(self.context.rig)
 
     def _numbered(self, items: list[Named], word: str) -> dict[int, Path]:
-        numbered: dict[int, Path] = {}
-        for item in items:
+        numbered: dict[int, Named] = {}
+        for item in sorted(items, key=lambda item: item.is_filtered):
             if not self._is_ours(item):
                 self._skip(item.path, "its name is not of this animal and rig")
             elif item.word != word:
                 self._skip(item.path, f"files of this camera named {word} are there")
             elif (other := numbered.get(item.number)) is None:
-                numbered[item.number] = item.path
-            elif {other.suffix, item.path.suffix} == {".csv", ".h5"}:
-                kept, left = sorted((other, item.path), key=lambda file: file.suffix)
+                numbered[item.number] = item
+            elif item.is_filtered and not other.is_filtered:
+                self._skip(item.path, f"{other.path.name} is what was tracked")
+            elif other.path.stem == item.path.stem:
+                kept, left = sorted((other, item), key=lambda one: one.path.suffix)
                 numbered[item.number] = kept
-                self._skip(left, f"{kept.name} is the same")
+                self._skip(left.path, f"{kept.path.name} is the same")
             else:
                 raise AmbiguousSourceError(
                     "two tracking files have one number",
                     file=self.folder,
-                    found=f"{other.name}, {item.path.name}",
+                    found=f"{other.path.name}, {item.path.name}",
                     hint="Move the one that should not be read out of the folder.",
                 )
-        return numbered
+        return {number: item.path for number, item in numbered.items()}
 
     def _check_count(self, numbered: dict[int, Path]) -> None:
         trials = self.context.trials
@@ -243,4 +245,15 @@ def _whiskers(features: Iterable[str]) -> pa.Table:
     )
 
 
-READER = Reader("deeplabcut", kind="tracking", find=find, read=read, files=files)
+READER = Reader(
+    "deeplabcut",
+    kind="tracking",
+    find=find,
+    read=read,
+    files=files,
+    version=2,
+    changes={
+        2: "beside the file of a trial, a CSV that was filtered, or is of another network, was "
+        "taken for the same and read"
+    },
+)

@@ -44,6 +44,8 @@ _WORD = "|".join(sorted(_WORDS, key=len, reverse=True))
 _FILE = re.compile(
     rf"(?P<stem>.+?)_(?P<word>{_WORD})_(?P<number>\d{{1,9}})(?P<rest>-.*)?\.(?P<type>csv|h5)"
 )
+#: What DeepLabCut makes of poses and lays beside them.
+_NO_POSE = re.compile(r"_skeleton\.(csv|h5)$")
 _MAP = re.compile(rf".+_(?P<word>{_WORD})\.txt")
 _NTH = r"(?:_(?P<n>[1-9]\d*))?"
 
@@ -138,6 +140,11 @@ class Named:
     has_rest: bool
 
     @property
+    def is_filtered(self) -> bool:
+        """Whether DeepLabCut smoothed it; what was tracked is in the file without that word."""
+        return self.path.stem.endswith("_filtered")
+
+    @property
     def position(self) -> str:
         """Where the camera looks."""
         return _WORDS[self.word]
@@ -162,6 +169,8 @@ def named_files(folder: Path) -> list[Named]:
 
 def _named(folder: Path, names: Sequence[str]) -> Iterator[Named]:
     for name in names:
+        if _NO_POSE.search(name):
+            continue
         if match := _FILE.fullmatch(name):
             rest = match["rest"] is not None
             yield Named(folder / name, match["word"], int(match["number"]), rest)

@@ -85,5 +85,7 @@ def _row(path: Path, number: int, row: list[str]) -> tuple[bool, tuple[float, ..
         raise CorruptFileError(
             f"no landmark: {error}", file=path, place=place, expected=_EXPECTED
         ) from error
-    check_points(path, np.array([values]), [place])
-    return words[row[1].strip().lower()], values
+    is_warp = words[row[1].strip().lower()]
+    # BigWarp writes Infinity for what a point that is no landmark has in the other image.
+    check_points(path, np.array([values if is_warp else values[3:]]), [place])
+    return is_warp, values

@@ -21,6 +21,7 @@ from maplake.errors import (
     MissingFileError,
     UnreadableFileError,
 )
+from maplake.readers.plain_text import decode
 
 __all__ = ["Row", "SessionFile", "first_item", "literal", "pc_time", "read_head", "read_session"]
 
@@ -109,10 +110,7 @@ def _read_text(path: Path, count: int) -> str:
         raise FileFormatError("the file is too large for a pybpod session", file=path)
     if b"\0" in content:
         raise CorruptFileError("binary data", file=path, expected="a pybpod session (text)")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")  # notes typed on Windows
+    return decode(content)
 
 
 def _parse(path: Path, text: str) -> SessionFile:

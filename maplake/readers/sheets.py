@@ -20,7 +20,8 @@ from maplake.errors import (
     SpreadsheetError,
     UnreadableFileError,
 )
-from maplake.readers.cells import Cell, Row
+from maplake.readers.cells import FORMULA_ERRORS, Cell, Row
+from maplake.readers.plain_text import decode
 from maplake.readers.workbook_size import check_workbook
 
 __all__ = ["animal_named", "find_sheet", "load_rows"]
@@ -53,13 +54,15 @@ def animal_named(name: str, subjects: Mapping[str, int]) -> int | None:
 def load_rows(file: Path, required: Iterable[str]) -> list[Row]:
     """Read the rows below the header, without the blank ones.
 
-    Of a workbook the first sheet that has all required columns is taken. Headers are lower-cased,
-    spaces in them become ``_``; columns without a header are left out.
+    Of a workbook the first sheet that has all required columns is taken, a hidden one only if no
+    other has. Headers are lower-cased, spaces in them become ``_``; columns without a header are
+    left out. A row of nothing but boxes that are not ticked is blank, too.
 
     Parameters
     ----------
     file
-        A ``.xlsx`` or ``.csv`` file; the latter in UTF-8 or Latin-1, separated by ``,`` or ``;``.
+        A ``.xlsx`` or ``.csv`` file; the latter in UTF-8 or as Windows writes, separated by ``,``
+        or ``;``.
     required
         Headers that must be there.
 
@@ -71,17 +74,23 @@ def load_rows(file: Path, required: Iterable[str]) -> list[Row]:
         If it is empty, columns are missing (all are named), or a header is there twice.
     """
     required = tuple(required)
-    sheets = _sheets(file)
+    sheets, is_semicolon = _sheets(file)
     headed = [_headed(grid) for grid in sheets]
     best = next((s for s in headed if set(required) <= set(s[1])), headed[0] if headed else None)
     if best is None or not best[1]:
         raise SpreadsheetError("the spreadsheet is empty", file=file, expected=", ".join(required))
     top, header, grid = best
     _check_header(file, top, header, required)
-    return [row for row in _rows(file, top, header, grid) if any(row.cells.values())]
+    rows = _rows(file, top, header, grid, is_semicolon=is_semicolon)
+    return [row for row in rows if any(map(_is_filled, row.cells.values()))]
 
 
-def _sheets(file: Path) -> list[_Grid]:
+def _is_filled(cell: Cell) -> bool:
+    return cell is not None and cell.lower() != "false"
+
+
+def _sheets(file: Path) -> tuple[list[_Grid], bool]:
+    """Return the sheets of a file, and whether semicolons part its cells."""
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         raise FileFormatError("is no spreadsheet", file=file, found=suffix or "no suffix",
@@ -94,7 +103,10 @@ def _sheets(file: Path) -> list[_Grid]:
         raise UnreadableFileError(f"cannot be read ({error.strerror})", file=file) from None
     if not data:
         raise CorruptFileError("the file is empty (0 bytes)", file=file)
-    return _workbook(file, data) if suffix == ".xlsx" else [_csv(file, data)]
+    if suffix == ".xlsx":
+        return _workbook(file, data), False
+    grid, delimiter = _csv(file, data)
+    return [grid], delimiter == ";"
 
 
 def _workbook(file: Path, data: bytes) -> list[_Grid]:
@@ -103,7 +115,13 @@ def _workbook(file: Path, data: bytes) -> list[_Grid]:
     try:
         check_workbook(data)
         book = fastexcel.read_excel(data)
-        return [_grid(book, name) for name in book.sheet_names]
+        # Without header and with skip_rows=0 the rows are those of the sheet, leading blank ones
+        # included; as strings, dates are ISO text and whole numbers have no fraction.
+        sheets = [
+            book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string")
+            for name in book.sheet_names
+        ]
+        return [_grid(sheet) for sheet in sorted(sheets, key=lambda one: one.visible != "visible")]
     except (fastexcel.FastExcelError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CorruptFileError(f"is no readable workbook ({reason})", file=file,
@@ -111,23 +129,18 @@ def _workbook(file: Path, data: bytes) -> list[_Grid]:
                                ) from None  # fmt: skip
 
 
-def _grid(book: Any, name: str) -> _Grid:
-    # Without header and with skip_rows=0 the rows are those of the sheet, leading blank ones
-    # included; as strings, dates are ISO text and whole numbers have no fraction.
-    sheet = book.load_sheet(name, header_row=None, skip_rows=0, dtypes="string")
+def _grid(sheet: Any) -> _Grid:
     batch, errors = sheet.to_arrow_with_errors()
     grid = [list(cells) for cells in zip(*(column.to_pylist() for column in batch), strict=True)]
     for error in errors.errors if errors is not None else ():  # formulas that failed: #DIV/0!
         row, column = error.position
-        grid[row][column] = f"#{error.detail.rsplit('got', 1)[-1].strip()}"
+        name = re.search(r"Error\((\w+)\)", error.detail)
+        grid[row][column] = FORMULA_ERRORS.get(name[1] if name else "", "#ERROR!")
     return [[_strip(cell) for cell in row] for row in grid]
 
 
-def _csv(file: Path, data: bytes) -> _Grid:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
+def _csv(file: Path, data: bytes) -> tuple[_Grid, str]:
+    text = decode(data)
     if "\0" in text:
         raise FileFormatError("is no CSV text", file=file, found="zero bytes",
                               expected="UTF-8 text", hint="Save it as CSV UTF-8.")  # fmt: skip
@@ -140,7 +153,7 @@ def _csv(file: Path, data: bytes) -> _Grid:
     except csv.Error as error:
         raise CorruptFileError(f"cannot be split into cells ({error})", file=file,
                                place=f"row {len(grid) + 1}") from None  # fmt: skip
-    return grid
+    return grid, delimiter
 
 
 def _strip(cell: Cell) -> Cell:
@@ -168,7 +181,7 @@ def _check_header(file: Path, top: int, header: list[str], required: tuple[str, 
             )
 
 
-def _rows(file: Path, top: int, header: list[str], grid: _Grid) -> list[Row]:
+def _rows(file: Path, top: int, header: list[str], grid: _Grid, *, is_semicolon: bool) -> list[Row]:
     rows = []
     width, is_named = len(header), all(header)
     for number, cells in enumerate(grid[top + 1 :], start=top + 2):
@@ -182,5 +195,5 @@ def _rows(file: Path, top: int, header: list[str], grid: _Grid) -> list[Row]:
             )
         named = zip(header, cells, strict=False)  # a short row: the rest is blank
         whole = dict(named) if is_named else {name: cell for name, cell in named if name}
-        rows.append(Row(number, whole))
+        rows.append(Row(number, whole, is_semicolon))
     return rows

@@ -18,6 +18,7 @@ from maplake.errors import (
     UnknownValueError,
     UnreadableFileError,
 )
+from maplake.readers.plain_text import decode
 
 __all__ = ["Meta", "number", "parse_meta", "parse_table", "probe_code", "require", "start_time"]
 
@@ -87,10 +88,7 @@ def _read_text(path: Path) -> str:
         raise CorruptFileError("the file is empty", file=path, expected="SpikeGLX metadata")
     if b"\0" in data:
         raise CorruptFileError("binary data", file=path, expected="SpikeGLX metadata (text)")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")  # notes and paths typed on Windows
+    return decode(data)
 
 
 def _path(meta: Mapping[str, str]) -> Path | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from maplake.errors import SpreadsheetError
 from maplake.readers.cells import (
     Converter,
     Field,
     Mistake,
+    Row,
     convert,
     one_of,
     refuse,
@@ -55,12 +57,9 @@ def read(path: Path, table: Table, subjects: Mapping[str, int]) -> pa.Table:
     SourceError
         If the file cannot be read.
     """
-    rows = load_rows(path, ())
+    rows, by_name = _rows(path, [column.name for column in table.columns if not column.nullable])
     header = set().union(*(row.cells for row in rows)) if rows else set()
-    by_name = _H2O in header and "subject_id" not in header
     wanted = [c for c in table.columns if not (by_name and c.name == "subject_id")]
-    required = [c.name for c in wanted if not c.nullable]
-    load_rows(path, [*required, *([_H2O] if by_name else [])])
     fields = [_field(column) for column in wanted if column.name in header]
     fields += [Field(_H2O, to_text, required=True)] if by_name else []
     found: list[dict[str, Any]] = []
@@ -77,6 +76,21 @@ def read(path: Path, table: Table, subjects: Mapping[str, int]) -> pa.Table:
     refuse(path, mistakes)
     columns = [pa.array([row.get(c.name) for row in found], c.type) for c in table.columns]
     return pa.table(columns, names=[c.name for c in table.columns])
+
+
+def _rows(path: Path, required: Sequence[str]) -> tuple[list[Row], bool]:
+    """Return the rows of a sheet, and whether they name animals instead of numbering them."""
+    try:
+        return load_rows(path, required), False
+    except SpreadsheetError as by_number:
+        if "subject_id" not in required:
+            raise
+        try:
+            others = [name for name in required if name != "subject_id"]
+            return load_rows(path, [*others, _H2O]), True
+        except SpreadsheetError as by_name:
+            # What is missing is said of the form that the sheet has.
+            raise (by_number if _H2O in by_name.message else by_name) from None
 
 
 def _field(column: Column) -> Field:

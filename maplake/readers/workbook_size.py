@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import io
 import lzma
+import posixpath
 import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from xml.parsers import expat
 
 __all__ = ["check_workbook"]
 
 _MOST_BYTES = 1 << 27  # unpacked, of all parts together
 _MOST_CELLS = 10_000_000  # between the corners of a sheet
-_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".emf", ".wmf", ".bin")
+_XML = (".xml", ".rels")
+#: Names the parts of a workbook, which may be called anything.
+_RELATIONS = "xl/_rels/workbook.xml.rels"
 _FARTHEST = 1 << 60
 #: What reading a damaged zip raises: of its directory, of parts packed in one way or another.
 _DAMAGED = (
@@ -41,25 +45,56 @@ def check_workbook(data: bytes) -> None:
         with zipfile.ZipFile(io.BytesIO(data)) as book:
             # Asking part.is_dir() fails where a part has no name.
             parts = [part for part in book.infolist() if not part.filename.endswith("/")]
-            if sum(part.file_size for part in parts) > _MOST_BYTES:
-                raise ValueError("its parts are too large")
+            size = sum(part.file_size for part in parts)
+            if size > _MOST_BYTES:
+                raise ValueError(
+                    f"its parts are too large: {size >> 20} MB unpacked, at most "
+                    f"{_MOST_BYTES >> 20}; rows that are formatted but empty count, too"
+                )
+            relations = [part for part in parts if _plain(part.filename) == _RELATIONS]
+            targets = set().union(*(_targets(book.read(part)) for part in relations))
             for part in parts:
                 # Reading to the end checks that the part is as long as it says.
-                _check_part(part.filename, book.read(part))
+                text, name = book.read(part), _plain(part.filename)
+                # All else, embedded documents, drawings, pictures, is not looked into by a reader.
+                if name.endswith(_XML) or name in targets:
+                    _check_part(part.filename, text)
     except _DAMAGED as error:
         raise ValueError(f"the zip is damaged: {error}") from error
 
 
-def _check_part(name: str, text: bytes) -> None:
-    if name.lower().endswith(_PICTURES) or not text.strip():
+def _plain(name: str) -> str:
+    return name.replace("\\", "/").lower()
+
+
+def _targets(text: bytes) -> set[str]:
+    """Return the names of the parts that a workbook refers to, in all ways that readers know."""
+    targets: set[str] = set()
+
+    def element(_: str, attributes: dict[str, str]) -> None:
+        target = _plain(attributes.get("Target", ""))
+        # From the folder of the workbook or from the top, which should begin with a slash.
+        below = posixpath.normpath(posixpath.join("/xl", target))
+        targets.update((target.lstrip("/"), below.lstrip("/")))
+
+    _parse(_RELATIONS, text, element)
+    return targets
+
+
+def _parse(name: str, text: bytes, element: Callable[[str, dict[str, str]], None]) -> None:
+    if not text.strip():
         return
-    corners = _Corners()
     parser = expat.ParserCreate()
-    parser.StartElementHandler = corners.element
+    parser.StartElementHandler = element
     try:
         parser.Parse(text, True)
     except (expat.ExpatError, ValueError) as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def _check_part(name: str, text: bytes) -> None:
+    corners = _Corners()
+    _parse(name, text, corners.element)
     if corners.cells() > _MOST_CELLS:
         raise ValueError(f"{name}: {corners.cells()} cells from the first to the last one")
 
