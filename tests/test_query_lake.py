@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 import pytest
+import zarr
 from lakefiles import METHOD, small_lake, write_table
 
 import maplake
@@ -171,6 +172,19 @@ def test_spikes_that_are_not_there(lake, copy):
             damaged.spikes(101, 1, 1)
         with pytest.raises(LakeError, match="cannot be opened"):
             damaged.spikes(101, 1, 1, clustering_method="other")
+
+
+@pytest.mark.parametrize(("place", "value"), [(-1, 5 << 32), (1, -1), (0, 1), (3, 0)])
+def test_offsets_that_do_not_divide_the_spikes(copy, place, value):
+    """As a flipped bit makes them: an array of 80 GB was asked for."""
+    store = copy / "arrays/ephys/subject_id=101/session=1/insertion_number=2"
+    offsets = zarr.open_group(str(next(store.glob("*.zarr"))), mode="r+")["unit_offset"]
+    offsets[place] = value
+    with maplake.open(copy) as damaged:
+        with pytest.raises(LakeError, match="does not divide the spikes"):
+            _ = damaged.spikes(101, 1, 2).unit
+        with pytest.raises(LakeError, match="does not divide the spikes"):
+            _ = damaged.spikes(101, 1, 2, unit=40).sample
 
 
 # ------------------------------------------------------------------------------- check

@@ -483,6 +483,14 @@ def test_rows_count_as_in_the_sheet_not_as_lines(tmp_path):
     assert "row 4, column sex" in str(mistakes(animals.read, as_csv(tmp_path / "a.csv", grid)))
 
 
+def test_a_row_that_ends_before_the_animals_name(tmp_path):
+    header = [name for name in INSERTION if name != "water_restriction_number"]
+    grid = [[*header, "water_restriction_number"], [INSERTION[name] for name in header]]
+    (skipped,) = insertion_locations.read(as_csv(tmp_path / "a.csv", grid)).skipped
+    assert skipped.item == "2"
+    assert "water_restriction_number: found nothing" in skipped.reason
+
+
 def test_more_cells_than_headers(tmp_path):
     grid = [list(ANIMAL), [*ANIMAL.values(), "", "oops"]]
     error = mistakes(animals.read, as_csv(tmp_path / "a.csv", grid))

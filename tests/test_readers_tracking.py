@@ -226,6 +226,14 @@ def test_whiskers_and_unknown_parts_keep_their_names(tmp_path):
     ]
 
 
+@pytest.mark.filterwarnings("error")
+def test_positions_whose_sum_is_endless_are_kept(tmp_path):
+    truth = camera(trials=(1,), features=("nose",))
+    truth.values[0][:2, 0, 0] = 1.7e308
+    write_camera(folder(tmp_path), H2O, truth)
+    check(deeplabcut.read(folder(tmp_path) / "side", context(1)), truth)
+
+
 def test_what_the_tracker_did_not_find_is_null(tmp_path):
     place = folder(tmp_path)
     place.mkdir(parents=True)

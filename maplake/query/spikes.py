@@ -85,8 +85,19 @@ class Spikes:
     def _span(self) -> slice:
         if self._unit is None:
             return slice(None)
-        first, last = self._values("unit_offset", slice(self._place, self._place + 2))
+        first, last = self._offsets[self._place : self._place + 2]
         return slice(int(first), int(last))
+
+    @cached_property
+    def _offsets(self) -> Integers:
+        """Where each unit's spikes begin, and the end of the last one's."""
+        offsets: Integers = self._values("unit_offset")
+        with self._reading():
+            count = int(self._group["spike_sample"].shape[0])
+            rises = bool((offsets[1:] >= offsets[:-1]).all())
+            if (int(offsets[0]), int(offsets[-1]), rises) != (0, count, True):
+                raise ValueError("unit_offset does not divide the spikes")
+        return offsets
 
     def _read(self, name: str) -> Any:
         return self._values(name, self._span)
@@ -119,7 +130,7 @@ class Spikes:
         if self._unit is not None:
             return np.full(len(self), self._unit, np.int32)
         with self._reading():
-            return np.repeat(self.units, np.diff(self._values("unit_offset")))
+            return np.repeat(self.units, np.diff(self._offsets))
 
     @property
     def sample(self) -> Integers:

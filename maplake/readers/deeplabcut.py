@@ -32,7 +32,7 @@ from maplake.readers.dlc_files import (
     tracking_folders,
 )
 from maplake.readers.dlc_h5 import read_h5
-from maplake.readers.pose import Pose
+from maplake.readers.pose import Pose, sum_of
 from maplake.readers.rows import as_table
 from maplake.tables.tracking import FRAME_INTERVAL
 
@@ -227,8 +227,8 @@ def _positions(trials: NDArray[np.int32], poses: Sequence[Pose], rate: float) ->
     }
     for place, name in enumerate(("x", "y", "likelihood")):
         values = _joined([part[3][place] for part in parts], np.float64)
-        # NaN becomes null; a sum tells at a glance whether there is any.
-        columns[name] = pa.array(values, from_pandas=bool(np.isnan(values.sum())))
+        # NaN becomes null; a sum tells at a glance whether there may be any.
+        columns[name] = pa.array(values, from_pandas=bool(np.isnan(sum_of(values))))
     return as_table("tracking.tracking_position", columns)
 
 

@@ -179,7 +179,7 @@ def read(path: Path, choose: Choose | None = None) -> Records:
 
 
 def _animal(row: Row) -> str:
-    return (row.cells[_H2O] or "").lower()
+    return (row.cells.get(_H2O) or "").lower()  # a short row lacks its last cells
 
 
 def _text(rows: Sequence[Row]) -> str:

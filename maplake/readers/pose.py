@@ -109,6 +109,12 @@ def check_frames(path: Path, frame: NDArray[np.generic]) -> NDArray[np.int32]:
     return number.astype(np.int32)
 
 
+def sum_of(values: NDArray[np.float64]) -> float:
+    """Return a sum: finite only if all values are, NaN if one is. One pass that makes no copy."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(values.sum())
+
+
 def check_finite(path: Path, feature: str, arrays: Sequence[NDArray[np.float64]]) -> None:
     """Refuse infinite values; NaN means that the tracker found nothing.
 
@@ -118,8 +124,8 @@ def check_finite(path: Path, feature: str, arrays: Sequence[NDArray[np.float64]]
         If there is one; the message says where.
     """
     for coordinate, array in zip(COORDINATES, arrays, strict=True):
-        # One pass that makes no copy; only suspicious columns are looked at closely.
-        if np.isfinite(array.sum()):
+        # Only suspicious columns are looked at closely.
+        if np.isfinite(sum_of(array)):
             continue
         infinite = np.isinf(array)
         if infinite.any():
