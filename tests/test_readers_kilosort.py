@@ -347,6 +347,30 @@ def test_raw_waveforms_and_snr(folder, tmp_path, monkeypatch):
     assert few.tables["ephys.unit"].equals(again.tables["ephys.unit"])
 
 
+@pytest.mark.parametrize("name", ["spike_times_sec", "spike_times_sec_adj"])
+def test_raw_waveforms_are_cut_at_the_probes_own_samples(folder, tmp_path, name):
+    raw = np.random.default_rng(3).integers(-300, 300, (9000, RECORDED + 1)).astype("<i2")
+    raw.tofile(tmp_path / "run.ap.bin")
+    expected = folder.write().read(bin_path=tmp_path / "run.ap.bin")
+    own = folder.arrays["spike_times"].astype(np.int64)
+    later = own + 150 + own // 1000  # another clock: 5 ms ahead, and faster
+    shuffled = np.random.default_rng(0).permutation(len(own))
+    names = ("spike_clusters", "spike_templates", "amplitudes", "spike_times")
+    for order in (np.arange(len(own)), shuffled):
+        changed = {n: folder.arrays[n][order] for n in names}
+        folder.write(pc_features=folder.arrays["pc_features"][order], **changed)
+        np.save(folder.path / f"{name}.npy", later[order] / 30000)
+        records = folder.read(bin_path=tmp_path / "run.ap.bin")
+        np.testing.assert_array_equal(records.arrays["spike_sample"], later)
+        np.testing.assert_array_equal(records.arrays["waveform"], expected.arrays["waveform"])
+        for unit, row in by_unit(records).items():
+            assert row["unit_snr"] == by_unit(expected)[unit]["unit_snr"]
+    assert folder.path / "spike_times.npy" in READER.files(folder.path)
+    (folder.path / "spike_times.npy").unlink()  # nothing tells the probe's own samples
+    moved = folder.read(bin_path=tmp_path / "run.ap.bin").arrays["waveform"]
+    assert np.abs(moved - expected.arrays["waveform"]).max() > 1
+
+
 def test_raw_recording_shorter_than_the_sorting(folder, tmp_path):
     np.zeros((50, RECORDED + 1), "<i2").tofile(tmp_path / "run.ap.bin")
     expected = folder.write().read()

@@ -94,6 +94,14 @@ def test_bad_arrays(folder, changes, kind, text):
     assert text in str(caught.value)
 
 
+def test_own_times_of_another_number_of_spikes(folder):
+    seconds = (folder.arrays["spike_times"].astype(float) + 0.5) / 30000
+    np.save(folder.write().path / "spike_times_sec_adj.npy", seconds)
+    np.save(folder.path / "spike_times.npy", folder.arrays["spike_times"][1:])
+    with pytest.raises(LengthMismatchError, match=r"spike_times\.npy"):
+        folder.read()
+
+
 @pytest.mark.parametrize("name", ["spike_times", "templates", "pc_features", "channel_map"])
 def test_pickles_are_never_loaded(folder, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

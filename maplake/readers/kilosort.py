@@ -57,6 +57,7 @@ _OTHER_FILES = (
     "pc_feature_ind.npy",
     "pc_features.npy",
     "phy.log",
+    "spike_times.npy",
     "template_ind.npy",
     "templates.npy",
     "templates_ind.npy",
@@ -231,9 +232,11 @@ READER = Reader(
     find=find,
     read=read,
     files=files,
-    version=2,
+    version=3,
     changes={
         2: "a count of a 2.0 probe is 0.763 uV and raw waveforms have an even number of samples, "
-        "as published; a folder `output` is of the sorter that the folder above names"
+        "as published; a folder `output` is of the sorter that the folder above names",
+        3: "raw waveforms and SNR are cut at the samples of spike_times.npy, also where the "
+        "times themselves come from another clock",
     },
 )

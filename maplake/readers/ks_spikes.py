@@ -21,7 +21,7 @@ from maplake.readers.gather import gather
 
 __all__ = ["TIME_FILES", "Spikes", "Units", "count_units", "read_spikes", "time_file"]
 
-#: First one that is there.
+#: First one that is there. The last holds the samples that the sorter found the spikes at.
 TIME_FILES = ("spike_times_sec_adj.npy", "spike_times_sec.npy", "spike_times.npy")
 #: Cluster numbers up to this are counted by a table, which is faster than sorting them.
 _DENSE = 10_000_000
@@ -31,11 +31,13 @@ _DENSE = 10_000_000
 class Spikes:
     """Spikes in the order of the files; all arrays (spikes,).
 
-    ``sample`` int64; ``cluster`` and ``template`` whole numbers of 0 or more; ``amplitude`` as
-    the sorter gives it.
+    ``sample`` int64; ``own`` int64, the sample in the probe's own recording, which is another one
+    where ``sample`` is on the clock of another stream; ``cluster`` and ``template`` whole numbers
+    of 0 or more; ``amplitude`` as the sorter gives it.
     """
 
     sample: NDArray[np.int64]
+    own: NDArray[np.int64]
     cluster: NDArray[Any]
     template: NDArray[Any]
     amplitude: NDArray[np.float64]
@@ -104,7 +106,11 @@ def read_spikes(folder: Path, sampling_rate: float) -> Spikes:
     amplitude_file = folder / "amplitudes.npy"
     amplitude = np.asarray(npy.load_flat(amplitude_file, length), dtype=np.float64)
     _check_finite(amplitude_file, amplitude)
-    return Spikes(_samples(path, times, sampling_rate), cluster, template, amplitude)
+    sample = own = _samples(path, times, sampling_rate)
+    own_file = folder / TIME_FILES[-1]
+    if own_file != path and own_file.is_file():
+        own = _samples(own_file, npy.load_flat(own_file, length), sampling_rate)
+    return Spikes(sample, own, cluster, template, amplitude)
 
 
 def _check_finite(path: Path, values: NDArray[Any]) -> None:
