@@ -284,6 +284,25 @@ def test_sparse_templates(folder):
         )
 
 
+def test_dense_templates_beside_an_index_that_means_nothing(folder):
+    expected = folder.write().read()
+    count, channels = len(IDS), len(CHANNELS)
+    # As pykilosort writes it: (channels, templates), the numbers of the templates in each row.
+    records = folder.write(templates_ind=np.tile(np.arange(count), (channels, 1))).read()
+    np.testing.assert_array_equal(records.arrays["waveform"], expected.arrays["waveform"])
+    assert records.tables["ephys.unit"].equals(expected.tables["ephys.unit"])
+
+
+def test_template_ind_counts_before_templates_ind(folder):
+    expected = folder.write().read()
+    index = np.tile(np.arange(len(CHANNELS))[::-1], (len(IDS), 1))
+    folder.write(templates=folder.arrays["templates"][:, :, ::-1], template_ind=index)
+    np.save(folder.path / "templates_ind.npy", np.sort(index, axis=1))
+    assert folder.read().tables["ephys.unit"]["channel"].equals(
+        expected.tables["ephys.unit"]["channel"]
+    )
+
+
 def test_whitening_matrix_without_its_inverse(folder):
     expected = folder.write().read()
     matrix = np.linalg.inv(folder.arrays["whitening_mat_inv"])

@@ -75,7 +75,12 @@ BAD = [
     ({"templates": np.zeros((5, 6))}, FileFormatError, "templates.npy"),
     ({"templates": np.zeros((5, 0, 6))}, CorruptFileError, "no templates"),
     ({"templates": np.full((5, SAMPLES, 6), 1e38)}, CorruptFileError, "too large"),
-    ({"templates_ind": np.zeros((5, 3), int)}, LengthMismatchError, "templates_ind.npy"),
+    ({"template_ind": np.zeros((5, 3), int)}, LengthMismatchError, "template_ind.npy"),
+    (
+        {"templates": np.ones((5, SAMPLES, 4)), "templates_ind": np.zeros((5, 3), int)},
+        LengthMismatchError,
+        "templates_ind.npy",
+    ),
     ({"templates_ind": np.full((5, 6), np.nan)}, CorruptFileError, "templates_ind.npy"),
     ({"channel_map": np.arange(3)}, LengthMismatchError, "channel_positions.npy"),
     ({"channel_map": np.arange(6) + 3}, UnknownValueError, "channel_map.npy"),

@@ -237,6 +237,7 @@ READER = Reader(
         2: "a count of a 2.0 probe is 0.763 uV and raw waveforms have an even number of samples, "
         "as published; a folder `output` is of the sorter that the folder above names",
         3: "raw waveforms and SNR are cut at the samples of spike_times.npy, also where the "
-        "times themselves come from another clock",
+        "times themselves come from another clock; template_ind.npy counts before "
+        "templates_ind.npy",
     },
 )

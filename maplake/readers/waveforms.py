@@ -73,7 +73,11 @@ class Templates:
 
 
 def load_templates(folder: Path, channels: int) -> Templates:
-    """Load ``templates.npy`` and, where it is there, ``templates_ind.npy``.
+    """Load ``templates.npy`` and which channels they are on.
+
+    ``template_ind.npy``, else ``templates_ind.npy``, names the channels of each template. Without
+    them a template is on all channels; also where it has them all and ``templates_ind.npy`` has
+    another shape than the templates, as pykilosort writes it: that one means nothing.
 
     Raises
     ------
@@ -85,8 +89,11 @@ def load_templates(folder: Path, channels: int) -> Templates:
     if not data.size:
         raise CorruptFileError("there are no templates", file=path, found=f"shape {data.shape}")
     shape = (data.shape[0], data.shape[2])
-    for name in ("templates_ind.npy", "template_ind.npy"):
+    for name in ("template_ind.npy", "templates_ind.npy"):
         if (folder / name).is_file():
+            dense = name == "templates_ind.npy" and shape[1] == channels
+            if dense and npy.read_header(folder / name).shape != shape:
+                continue
             index = local_channels(folder / name, channels)
             if index.shape != shape:
                 raise LengthMismatchError(
