@@ -298,9 +298,24 @@ def test_template_ind_counts_before_templates_ind(folder):
     index = np.tile(np.arange(len(CHANNELS))[::-1], (len(IDS), 1))
     folder.write(templates=folder.arrays["templates"][:, :, ::-1], template_ind=index)
     np.save(folder.path / "templates_ind.npy", np.sort(index, axis=1))
-    assert folder.read().tables["ephys.unit"]["channel"].equals(
-        expected.tables["ephys.unit"]["channel"]
+    assert (
+        folder.read()
+        .tables["ephys.unit"]["channel"]
+        .equals(expected.tables["ephys.unit"]["channel"])
     )
+
+
+def test_a_template_without_spikes_may_hold_anything(folder):
+    expected = folder.write().read()
+    more = {
+        name: np.concatenate([folder.arrays[name], folder.arrays[name][:1]])
+        for name in ("templates", "pc_feature_ind")
+    }
+    more["templates"][-1] = np.nan  # as Kilosort 2.5 leaves it
+    records = folder.write(**more).read()
+    np.testing.assert_array_equal(records.arrays["waveform"], expected.arrays["waveform"])
+    assert records.tables["ephys.unit"].equals(expected.tables["ephys.unit"])
+    assert records.arrays["spike_depth"].tolist() == expected.arrays["spike_depth"].tolist()
 
 
 def test_whitening_matrix_without_its_inverse(folder):

@@ -107,6 +107,13 @@ def test_own_times_of_another_number_of_spikes(folder):
         folder.read()
 
 
+def test_a_template_with_spikes_must_be_finite(folder):
+    templates = folder.arrays["templates"].copy()
+    templates[3, 4, 5] = np.nan
+    with pytest.raises(CorruptFileError, match=r"templates\.npy, template 3"):
+        folder.write(templates=templates).read()
+
+
 @pytest.mark.parametrize("name", ["spike_times", "templates", "pc_features", "channel_map"])
 def test_pickles_are_never_loaded(folder, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

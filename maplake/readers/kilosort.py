@@ -122,7 +122,7 @@ def read(path: Path, context: SortingContext) -> Records:
     spikes = read_spikes(path, _sampling_rate(path, context))
     templates = load_templates(path, len(channels.map))
     check_templates(path, spikes.template, len(templates.data))
-    peaks = templates.peaks()
+    peaks = templates.peaks(spikes.template)
     units = count_units(spikes.cluster)
     labels = read_labels(path)
     metrics = read_metrics(path / "metrics.csv") if (path / "metrics.csv").exists() else None

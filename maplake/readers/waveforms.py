@@ -41,18 +41,26 @@ class Templates:
     channel: NDArray[np.int64]
     channels: int
 
-    def peaks(self) -> NDArray[np.int64]:
+    def peaks(self, template: NDArray[Any]) -> NDArray[np.int64]:
         """Return the channel with the largest absolute value of each template; (templates,).
+
+        Parameters
+        ----------
+        template
+            (spikes,) template of each spike. Kilosort 2.5 leaves NaN in templates without spikes,
+            whose peaks mean nothing.
 
         Raises
         ------
         CorruptFileError
-            If a value is not finite.
+            If a value of a template with spikes is not finite.
         """
+        silent = np.bincount(template, minlength=len(self.data)) == 0
         peak = np.zeros(len(self.data), dtype=np.int64)
         for start in range(0, len(self.data), _BLOCK):
             part = slice(start, start + _BLOCK)
             height = np.abs(self.data[part]).max(axis=1, initial=0)
+            height[silent[part]] = 0
             if not np.isfinite(height).all():
                 bad = start + int((~np.isfinite(height).all(axis=1)).argmax())
                 raise CorruptFileError(
