@@ -225,6 +225,36 @@ def test_order_of_time_files_and_seconds(folder):
     assert folder.read().arrays["spike_sample"].tolist() == samples.tolist()
 
 
+@pytest.mark.parametrize("features", [True, False])
+@pytest.mark.parametrize("seconds", [True, False])
+def test_spikes_before_sample_0_are_left_out_of_all_arrays(folder, tmp_path, features, seconds):
+    raw = np.random.default_rng(3).integers(-300, 300, (9000, RECORDED + 1)).astype("<i2")
+    raw.tofile(tmp_path / "run.ap.bin")
+    early = [0, 17, 333]  # 333 is the only spike of unit 50
+    clusters = np.where(np.arange(400) == 333, 50, folder.arrays["spike_clusters"])
+    names = ("spike_times", "spike_clusters", "spike_templates", "amplitudes", "pc_features")
+    if not features:
+        names, folder.arrays["pc_features"] = names[:-1], None
+    folder.arrays["spike_clusters"] = clusters
+    whole = {name: folder.arrays[name] for name in names}
+    # What is left must be as if the others had never been there.
+    rest = {name: np.delete(array, early, axis=0) for name, array in whole.items()}
+    expected = folder.write(**rest).read(bin_path=tmp_path / "run.ap.bin")
+    times = whole["spike_times"].astype(np.int64)
+    times[early] = -1, -30000, -4
+    folder.write(**whole)
+    if seconds:
+        np.save(folder.path / "spike_times_sec_adj.npy", times / 30000)
+    else:
+        np.save(folder.path / "spike_times.npy", times)
+    table(folder.path / "cluster_KSLabel.tsv", ("cluster_id", "KSLabel"), (50, "mua"))
+    records = folder.read(bin_path=tmp_path / "run.ap.bin")
+    for name, array in expected.arrays.items():
+        np.testing.assert_array_equal(records.arrays[name], array)
+    assert records.tables["ephys.unit"].equals(expected.tables["ephys.unit"])
+    assert [(s.item_type, s.item) for s in records.skipped] == [("unit", "50"), ("spikes", "3")]
+
+
 def test_spikes_come_out_in_time_order(folder):
     expected = folder.write().read()
     shuffled = np.random.default_rng(0).permutation(400)

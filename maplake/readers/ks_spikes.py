@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,12 @@ class Spikes:
     cluster: NDArray[Any]
     template: NDArray[Any]
     amplitude: NDArray[np.float64]
+
+    def take(self, kept: NDArray[np.bool_]) -> Spikes:
+        """Return some of the spikes; ``kept`` is (spikes,)."""
+        if kept.all():
+            return self
+        return Spikes(*(getattr(self, field.name)[kept] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -81,11 +87,16 @@ def read_spikes(folder: Path, sampling_rate: float) -> Spikes:
     sampling_rate
         In Hz; turns times that are not whole numbers, seconds, into samples.
 
+    Returns
+    -------
+    spikes
+        All of them. Kilosort 4 and clocks that were adjusted put a few before sample 0.
+
     Raises
     ------
     SourceError
         If a file is missing, unreadable or damaged, arrays differ in length, or a time is
-        negative or not finite.
+        not finite, more than 1 s before sample 0, or all are before it.
     """
     path = time_file(folder)
     times = npy.load_flat(path)
@@ -136,8 +147,9 @@ def _samples(path: Path, times: NDArray[Any], sampling_rate: float) -> NDArray[n
                 )
             with np.errstate(over="ignore"):  # what is infinite is refused below
                 times = np.rint(times * sampling_rate)
-    if times.min() < 0 or times.max() >= 2**62:
-        spike = int(((times < 0) | (times >= 2**62)).argmax())
+    first = -max(sampling_rate, 0.0) if times.max() >= 0 else 0.0
+    if times.min() < first or times.max() >= 2**62:
+        spike = int(((times < first) | (times >= 2**62)).argmax())
         raise CorruptFileError(
             "a spike time that cannot be", file=path, place=f"spike {spike}", found=times[spike]
         )
