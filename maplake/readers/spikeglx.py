@@ -74,7 +74,8 @@ def read(path: Path, context: object = None) -> Records:  # noqa: ARG001 (all re
     -------
     records
         As the kind ``recording`` of :class:`~maplake.readers.base.Records` says, and the array
-        ``uv_per_bit`` (channels,) with the uV per count of each channel.
+        ``uv_per_bit`` (channels,) with the uV per count of each channel. ``channel`` is always
+        there.
 
     Raises
     ------
@@ -102,6 +103,7 @@ def read(path: Path, context: object = None) -> Records:  # noqa: ARG001 (all re
     }
     arrays: dict[str, NDArray[Any]] = {
         "electrode": electrode.astype(np.int32),
+        "channel": band_channels(meta).astype(np.int32),
         "position": sites.position[electrode - 1],
         "uv_per_bit": channel_uv_per_bit(meta),
     }
