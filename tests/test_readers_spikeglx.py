@@ -249,6 +249,26 @@ def test_second_generation(meta, code, kind, rows):
         assert (at["shank_col"][1281], at["shank_row"][1282]) == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("code", "part", "kind", "x"),
+    [
+        ("1020", "NP1020", "NP1020", [16, 103, 0, 87]),
+        ("1020", "NP1022", "NP1022", [0, 103, 0, 103]),
+        ("1030", "NP1032", "NP1032", [0, 103, 0, 103]),
+        ("1030", "NP1031", "NP1030", [16, 103, 0, 87]),  # of the same geometry as NP1030
+        ("1030", "none", "NP1030", [16, 103, 0, 87]),
+    ],
+)
+def test_parts_that_share_a_code_have_their_own_geometry(meta, code, part, kind, x):
+    rows = ["0:0:0:1", "0:1:0:1", "0:0:1:1", "0:1:1:1"]
+    records = READER.read(make(meta, imDatPrb_type=code, imDatPrb_pn=part, rows=rows))
+    assert records.info["probe_type"] == f"neuropixels {kind}"
+    expected = np.column_stack((x, [0, 0, 20, 20]))
+    np.testing.assert_array_equal(records.arrays["position"], expected)
+    at = sites(records)
+    np.testing.assert_array_equal(np.column_stack((at["x_coord"], at["y_coord"]))[:4], expected)
+
+
 def test_gains_and_full_scale(meta):
     imro = "(0,4)(0 0 0 500 250 1)(1 0 0 250 250 1)(2 0 0 500 250 1)(3 0 0 500 250 1)"
     records = READER.read(make(meta, imroTbl=imro))

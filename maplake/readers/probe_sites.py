@@ -89,7 +89,7 @@ def sites_of(meta: Mapping[str, str]) -> Sites:
         return _variant(meta.get("imDatPrb_pn", ""), part) or _known(name, part)
     known = _from_catalogue(f"neuropixels NP{code}", f"NP{code}")
     if known is not None:
-        return known
+        return _variant(meta.get("imDatPrb_pn", ""), f"NP{code}") or known
     if "snsGeomMap" in meta:
         return _from_file(f"neuropixels NP{code}", meta)
     raise UnknownValueError(

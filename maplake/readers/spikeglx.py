@@ -255,4 +255,14 @@ def _hash(sites: Sites, electrode: NDArray[np.int64], used: NDArray[np.bool_]) -
     return hashlib.sha256(f"{sites.name}:{text}".encode()).hexdigest()[:32]
 
 
-READER = Reader("spikeglx", kind="recording", find=find, read=read)
+READER = Reader(
+    "spikeglx",
+    kind="recording",
+    find=find,
+    read=read,
+    version=2,
+    changes={
+        2: "a probe whose part number stands for another geometry than its code gets that one, "
+        "as NP1022, NP1032 and other probes for primates do"
+    },
+)
