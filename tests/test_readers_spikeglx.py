@@ -325,6 +325,21 @@ def test_geometry_map_in_the_place_of_the_shank_map(meta):
     assert used == [True, False, True, True]
 
 
+@pytest.mark.parametrize(
+    ("header", "first"), [("70", 14), ("73", 15.5), (None, 15.5), ("wide", 15.5), ("nan", 15.5)]
+)
+def test_geometry_map_of_a_shank_of_another_width(meta, header, first):
+    """Earlier SpikeGLX has NP1110 70 um wide, with the first site 14 um from the edge."""
+    fields = ["NP1110", "1", "0", *([header] if header else [])]
+    entries = "".join(
+        f"(0:{first + 6 * c:g}:{6 * r}:1)" for c, r in ((0, 0), (7, 0), (3, 2), (1, 9))
+    )
+    values = {"imDatPrb_type": "1110", "imChan0apGain": "500", "snsShankMap": None}
+    records = READER.read(make(meta, **values, snsGeomMap=f"({','.join(fields)}){entries}"))
+    assert records.arrays["electrode"].tolist() == [1, 8, 20, 74]
+    assert records.arrays["position"].tolist() == [[0, 0], [42, 0], [18, 12], [6, 54]]
+
+
 def test_unknown_probe_with_its_geometry(meta):
     grid = {"imColsPerShank": 2, "imRowsPerShank": 6, "imXPitch": 30, "imZPitch": 10,
             "imX0EvenRow": 20, "imX0OddRow": 15}  # fmt: skip

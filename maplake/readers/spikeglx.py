@@ -160,16 +160,29 @@ def _by_shank_map(meta: Meta, sites: Sites) -> tuple[NDArray[np.int64], NDArray[
 
 
 def _by_geometry_map(meta: Meta, sites: Sites) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    _, entries = geometry_map(meta)
+    header, entries = geometry_map(meta)
     # Half micrometres are exact in all geometries, so that whole numbers of them can be keys.
     keys = np.rint(2 * sites.position).astype(np.int64).tolist()
     place = {(x, y): site for site, (x, y) in enumerate(keys)}
-    x = entries[:, 1] + sites.edge + sites.pitch * entries[:, 0]
+    x = entries[:, 1] + sites.edge + sites.pitch * entries[:, 0] + _margins(header, sites)
     wanted = np.rint(2 * np.column_stack((x, entries[:, 2]))).astype(np.int64).tolist()
     site = np.array([place.get((x, y), -1) for x, y in wanted], dtype=np.int64)
     rows = [[f"{value:g}" for value in entry] for entry in entries]
     _check_sites(meta, sites, "snsGeomMap", site < 0, rows)
     return site, entries[:, 3] != 0
+
+
+def _margins(header: list[str], sites: Sites) -> float:
+    """Return how much further in from the edge the sites are than the file says, in um.
+
+    Earlier SpikeGLX takes the shank of NP1110 for 70 um wide instead of 73: the sites are in its
+    middle either way.
+    """
+    try:
+        width = float(header[3])
+    except (IndexError, ValueError):
+        return 0.0
+    return (sites.width - width) / 2 if sites.width > 0 and 0 < width < np.inf else 0.0
 
 
 def _check_sites(
