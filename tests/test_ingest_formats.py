@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import h5py
 import numpy as np
 import polars as pl
 import pytest
 import zarr
-from labs import lake_root, of, rows, sql
+from labs import ingest, lake_root, of, rows, small, sql
 
 from maplake.config import load
 from maplake.ingest.status import status
 from maplake.query.check import check
 from maplake.simulate.foraging import concatenated
+from maplake.simulate.nidq import write_lfp
 
 LFP_UV = 0.6 / 512 / 250 * 1e6  # uV per count
 
@@ -349,6 +352,31 @@ class TestEphys:
         assert group["used"][:].tolist() == used.tolist()
         np.testing.assert_allclose(group["mean"][:], item.counts.mean(axis=1) * LFP_UV)
         assert group["electrode"][:].tolist() == item.probe.electrode.tolist()
+
+    def test_channels_that_were_not_saved(self, tmp_path):
+        """AP 100 to 147 and LF 120 to 159 of 384 channels: 148 to 159 have no AP channel."""
+        lab = small(tmp_path, animals=1, sessions=1)
+        (probe,) = lab.probes
+        (spikes,) = probe.folder.glob("*.ap.meta")
+        counts = np.zeros((2500, 40), np.int16)
+        potentials = write_lfp(spikes.with_name(spikes.name[:-8] + ".lf"), counts, [250] * 40)
+        for path, band, first, last in ((spikes, 0, 100, 147), (potentials, 384, 120, 159)):
+            sites = "".join(f"(0:{c % 2}:{c // 2}:1)" for c in range(first, last + 1))
+            keys = {
+                "acqApLfSy": "384,384,1",
+                "snsSaveChanSubset": f"{band + first}:{band + last},768",
+                "~imroTbl": "(0,384)" + "".join(f"({c} 0 0 500 250 1)" for c in range(384)),
+                "~snsShankMap": f"(1,2,480){sites}",
+            }
+            text = path.read_text(encoding="utf-8")
+            for key, value in keys.items():
+                text = re.sub(rf"(?m)^{key}=.*$", f"{key}={value}", text)
+            path.write_text(text, encoding="utf-8")
+        assert not ingest(lab).failed
+        root = lake_root(lab)
+        ((place,),) = rows(root, "SELECT array_path FROM ephys.lfp")
+        found = zarr.open_group(str(root / place), mode="r")["electrode"][:].tolist()
+        assert found == [*range(121, 149), *[-1] * 12]
 
 
 def _key(probe):

@@ -225,6 +225,36 @@ def test_order_of_time_files_and_seconds(folder):
     assert folder.read().arrays["spike_sample"].tolist() == samples.tolist()
 
 
+@pytest.mark.parametrize("features", [True, False])
+@pytest.mark.parametrize("seconds", [True, False])
+def test_spikes_before_sample_0_are_left_out_of_all_arrays(folder, tmp_path, features, seconds):
+    raw = np.random.default_rng(3).integers(-300, 300, (9000, RECORDED + 1)).astype("<i2")
+    raw.tofile(tmp_path / "run.ap.bin")
+    early = [0, 17, 333]  # 333 is the only spike of unit 50
+    clusters = np.where(np.arange(400) == 333, 50, folder.arrays["spike_clusters"])
+    names = ("spike_times", "spike_clusters", "spike_templates", "amplitudes", "pc_features")
+    if not features:
+        names, folder.arrays["pc_features"] = names[:-1], None
+    folder.arrays["spike_clusters"] = clusters
+    whole = {name: folder.arrays[name] for name in names}
+    # What is left must be as if the others had never been there.
+    rest = {name: np.delete(array, early, axis=0) for name, array in whole.items()}
+    expected = folder.write(**rest).read(bin_path=tmp_path / "run.ap.bin")
+    times = whole["spike_times"].astype(np.int64)
+    times[early] = -1, -30000, -4
+    folder.write(**whole)
+    if seconds:
+        np.save(folder.path / "spike_times_sec_adj.npy", times / 30000)
+    else:
+        np.save(folder.path / "spike_times.npy", times)
+    table(folder.path / "cluster_KSLabel.tsv", ("cluster_id", "KSLabel"), (50, "mua"))
+    records = folder.read(bin_path=tmp_path / "run.ap.bin")
+    for name, array in expected.arrays.items():
+        np.testing.assert_array_equal(records.arrays[name], array)
+    assert records.tables["ephys.unit"].equals(expected.tables["ephys.unit"])
+    assert [(s.item_type, s.item) for s in records.skipped] == [("unit", "50"), ("spikes", "3")]
+
+
 def test_spikes_come_out_in_time_order(folder):
     expected = folder.write().read()
     shuffled = np.random.default_rng(0).permutation(400)
@@ -282,6 +312,40 @@ def test_sparse_templates(folder):
         np.testing.assert_allclose(
             records.arrays["spike_depth"], expected.arrays["spike_depth"], rtol=1e-9
         )
+
+
+def test_dense_templates_beside_an_index_that_means_nothing(folder):
+    expected = folder.write().read()
+    count, channels = len(IDS), len(CHANNELS)
+    # As pykilosort writes it: (channels, templates), the numbers of the templates in each row.
+    records = folder.write(templates_ind=np.tile(np.arange(count), (channels, 1))).read()
+    np.testing.assert_array_equal(records.arrays["waveform"], expected.arrays["waveform"])
+    assert records.tables["ephys.unit"].equals(expected.tables["ephys.unit"])
+
+
+def test_template_ind_counts_before_templates_ind(folder):
+    expected = folder.write().read()
+    index = np.tile(np.arange(len(CHANNELS))[::-1], (len(IDS), 1))
+    folder.write(templates=folder.arrays["templates"][:, :, ::-1], template_ind=index)
+    np.save(folder.path / "templates_ind.npy", np.sort(index, axis=1))
+    assert (
+        folder.read()
+        .tables["ephys.unit"]["channel"]
+        .equals(expected.tables["ephys.unit"]["channel"])
+    )
+
+
+def test_a_template_without_spikes_may_hold_anything(folder):
+    expected = folder.write().read()
+    more = {
+        name: np.concatenate([folder.arrays[name], folder.arrays[name][:1]])
+        for name in ("templates", "pc_feature_ind")
+    }
+    more["templates"][-1] = np.nan  # as Kilosort 2.5 leaves it
+    records = folder.write(**more).read()
+    np.testing.assert_array_equal(records.arrays["waveform"], expected.arrays["waveform"])
+    assert records.tables["ephys.unit"].equals(expected.tables["ephys.unit"])
+    assert records.arrays["spike_depth"].tolist() == expected.arrays["spike_depth"].tolist()
 
 
 def test_whitening_matrix_without_its_inverse(folder):
@@ -345,6 +409,30 @@ def test_raw_waveforms_and_snr(folder, tmp_path, monkeypatch):
     assert np.abs(few.arrays["waveform"] - records.arrays["waveform"]).max() > 1
     np.testing.assert_array_equal(few.arrays["waveform"], again.arrays["waveform"])
     assert few.tables["ephys.unit"].equals(again.tables["ephys.unit"])
+
+
+@pytest.mark.parametrize("name", ["spike_times_sec", "spike_times_sec_adj"])
+def test_raw_waveforms_are_cut_at_the_probes_own_samples(folder, tmp_path, name):
+    raw = np.random.default_rng(3).integers(-300, 300, (9000, RECORDED + 1)).astype("<i2")
+    raw.tofile(tmp_path / "run.ap.bin")
+    expected = folder.write().read(bin_path=tmp_path / "run.ap.bin")
+    own = folder.arrays["spike_times"].astype(np.int64)
+    later = own + 150 + own // 1000  # another clock: 5 ms ahead, and faster
+    shuffled = np.random.default_rng(0).permutation(len(own))
+    names = ("spike_clusters", "spike_templates", "amplitudes", "spike_times")
+    for order in (np.arange(len(own)), shuffled):
+        changed = {n: folder.arrays[n][order] for n in names}
+        folder.write(pc_features=folder.arrays["pc_features"][order], **changed)
+        np.save(folder.path / f"{name}.npy", later[order] / 30000)
+        records = folder.read(bin_path=tmp_path / "run.ap.bin")
+        np.testing.assert_array_equal(records.arrays["spike_sample"], later)
+        np.testing.assert_array_equal(records.arrays["waveform"], expected.arrays["waveform"])
+        for unit, row in by_unit(records).items():
+            assert row["unit_snr"] == by_unit(expected)[unit]["unit_snr"]
+    assert folder.path / "spike_times.npy" in READER.files(folder.path)
+    (folder.path / "spike_times.npy").unlink()  # nothing tells the probe's own samples
+    moved = folder.read(bin_path=tmp_path / "run.ap.bin").arrays["waveform"]
+    assert np.abs(moved - expected.arrays["waveform"]).max() > 1
 
 
 def test_raw_recording_shorter_than_the_sorting(folder, tmp_path):

@@ -56,7 +56,8 @@ BAD = [
     ({"pc_feature_ind": np.zeros((4, 4), int)}, LengthMismatchError, "pc_feature_ind.npy"),
     ({"pc_feature_ind": np.full((5, 4), 99)}, CorruptFileError, "pc_feature_ind.npy"),
     ({"spike_times": np.array([])}, CorruptFileError, "no spikes"),
-    ({"spike_times": -np.arange(400)}, CorruptFileError, "spike 1"),
+    ({"spike_times": -30001 * (np.arange(400) == 1)}, CorruptFileError, "spike 1"),
+    ({"spike_times": -1 - np.arange(400)}, CorruptFileError, "spike 0"),
     ({"spike_times": np.full(400, np.nan)}, CorruptFileError, "spike 0"),
     ({"spike_times": np.full(400, np.inf)}, CorruptFileError, "spike 0"),
     ({"spike_times": np.full(400, 2**63, np.uint64)}, CorruptFileError, "spike 0"),
@@ -75,7 +76,12 @@ BAD = [
     ({"templates": np.zeros((5, 6))}, FileFormatError, "templates.npy"),
     ({"templates": np.zeros((5, 0, 6))}, CorruptFileError, "no templates"),
     ({"templates": np.full((5, SAMPLES, 6), 1e38)}, CorruptFileError, "too large"),
-    ({"templates_ind": np.zeros((5, 3), int)}, LengthMismatchError, "templates_ind.npy"),
+    ({"template_ind": np.zeros((5, 3), int)}, LengthMismatchError, "template_ind.npy"),
+    (
+        {"templates": np.ones((5, SAMPLES, 4)), "templates_ind": np.zeros((5, 3), int)},
+        LengthMismatchError,
+        "templates_ind.npy",
+    ),
     ({"templates_ind": np.full((5, 6), np.nan)}, CorruptFileError, "templates_ind.npy"),
     ({"channel_map": np.arange(3)}, LengthMismatchError, "channel_positions.npy"),
     ({"channel_map": np.arange(6) + 3}, UnknownValueError, "channel_map.npy"),
@@ -92,6 +98,21 @@ def test_bad_arrays(folder, changes, kind, text):
         folder.write(**changes).read()
     assert str(folder.path) in caught.value.file
     assert text in str(caught.value)
+
+
+def test_own_times_of_another_number_of_spikes(folder):
+    seconds = (folder.arrays["spike_times"].astype(float) + 0.5) / 30000
+    np.save(folder.write().path / "spike_times_sec_adj.npy", seconds)
+    np.save(folder.path / "spike_times.npy", folder.arrays["spike_times"][1:])
+    with pytest.raises(LengthMismatchError, match=r"spike_times\.npy"):
+        folder.read()
+
+
+def test_a_template_with_spikes_must_be_finite(folder):
+    templates = folder.arrays["templates"].copy()
+    templates[3, 4, 5] = np.nan
+    with pytest.raises(CorruptFileError, match=r"templates\.npy, template 3"):
+        folder.write(templates=templates).read()
 
 
 @pytest.mark.parametrize("name", ["spike_times", "templates", "pc_features", "channel_map"])

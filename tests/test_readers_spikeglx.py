@@ -249,6 +249,26 @@ def test_second_generation(meta, code, kind, rows):
         assert (at["shank_col"][1281], at["shank_row"][1282]) == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("code", "part", "kind", "x"),
+    [
+        ("1020", "NP1020", "NP1020", [16, 103, 0, 87]),
+        ("1020", "NP1022", "NP1022", [0, 103, 0, 103]),
+        ("1030", "NP1032", "NP1032", [0, 103, 0, 103]),
+        ("1030", "NP1031", "NP1030", [16, 103, 0, 87]),  # of the same geometry as NP1030
+        ("1030", "none", "NP1030", [16, 103, 0, 87]),
+    ],
+)
+def test_parts_that_share_a_code_have_their_own_geometry(meta, code, part, kind, x):
+    rows = ["0:0:0:1", "0:1:0:1", "0:0:1:1", "0:1:1:1"]
+    records = READER.read(make(meta, imDatPrb_type=code, imDatPrb_pn=part, rows=rows))
+    assert records.info["probe_type"] == f"neuropixels {kind}"
+    expected = np.column_stack((x, [0, 0, 20, 20]))
+    np.testing.assert_array_equal(records.arrays["position"], expected)
+    at = sites(records)
+    np.testing.assert_array_equal(np.column_stack((at["x_coord"], at["y_coord"]))[:4], expected)
+
+
 def test_gains_and_full_scale(meta):
     imro = "(0,4)(0 0 0 500 250 1)(1 0 0 250 250 1)(2 0 0 500 250 1)(3 0 0 500 250 1)"
     records = READER.read(make(meta, imroTbl=imro))
@@ -303,6 +323,21 @@ def test_geometry_map_in_the_place_of_the_shank_map(meta):
     assert records.arrays["electrode"].tolist() == [1, 2, 3, 4]
     used = records.tables["lab.electrode_config_electrode"]["is_used"].to_pylist()
     assert used == [True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("header", "first"), [("70", 14), ("73", 15.5), (None, 15.5), ("wide", 15.5), ("nan", 15.5)]
+)
+def test_geometry_map_of_a_shank_of_another_width(meta, header, first):
+    """Earlier SpikeGLX has NP1110 70 um wide, with the first site 14 um from the edge."""
+    fields = ["NP1110", "1", "0", *([header] if header else [])]
+    entries = "".join(
+        f"(0:{first + 6 * c:g}:{6 * r}:1)" for c, r in ((0, 0), (7, 0), (3, 2), (1, 9))
+    )
+    values = {"imDatPrb_type": "1110", "imChan0apGain": "500", "snsShankMap": None}
+    records = READER.read(make(meta, **values, snsGeomMap=f"({','.join(fields)}){entries}"))
+    assert records.arrays["electrode"].tolist() == [1, 8, 20, 74]
+    assert records.arrays["position"].tolist() == [[0, 0], [42, 0], [18, 12], [6, 54]]
 
 
 def test_unknown_probe_with_its_geometry(meta):

@@ -13,6 +13,7 @@ from maplake.ingest.sources import LFP, Part, reading
 from maplake.ingest.state import SourceState
 from maplake.ingest.work import Work
 from maplake.layout import lfp_store
+from maplake.readers.base import Records
 from maplake.readers.lfp import LfpRecording
 from maplake.tables import get
 from maplake.writers import lfp as writer
@@ -32,7 +33,7 @@ def take(work: Work, item: Item, state: SourceState) -> None:
         _counts(part, recording),
         recording.samples,
         recording.uv_per_bit,
-        _electrodes(probe.arrays["electrode"], recording.channel),
+        _electrodes(probe, recording.channel),
         recording.used,
         recording.sampling_rate,
     )
@@ -52,7 +53,10 @@ def _counts(part: Part, recording: LfpRecording) -> Iterator[NDArray[np.int16]]:
         yield from recording.counts()
 
 
-def _electrodes(electrode: NDArray[np.int32], channel: NDArray[np.int32]) -> NDArray[np.int32]:
+def _electrodes(probe: Records, channel: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return each channel's electrode, that of the AP channel of its number; -1 = none."""
-    place = np.minimum(channel, len(electrode) - 1)
-    return np.where(channel < len(electrode), electrode[place], -1).astype(np.int32)
+    electrode = probe.arrays["electrode"]
+    acquired = probe.arrays.get("channel", np.arange(len(electrode)))
+    known = np.full(max(acquired.max(), channel.max()) + 1, -1, dtype=np.int32)
+    known[acquired] = electrode
+    return known[channel]

@@ -73,7 +73,8 @@ class Records:
         electrode_config_name, sampling_rate (Hz), recording_start (datetime or None),
         margin_samples (int), uv_per_bit (float), saved_channels (int), ap_channels (int),
         bin_path (Path or None); arrays: ``electrode`` int32 (channels,), electrode number of each
-        recorded AP channel; ``position`` float64 (channels, 2), x and y in um.
+        recorded AP channel; ``position`` float64 (channels, 2), x and y in um; where not all
+        channels were saved also ``channel`` int32 (channels,), number from 0 of each as acquired.
     ``sorting``
         tables ``ephys.unit`` (clustering_method, unit, unit_quality, channel, unit_posx,
         unit_posy, unit_amp, unit_snr), ``ephys.unit_waveform``, ``ephys.clustering_label`` and, if

@@ -57,6 +57,7 @@ _OTHER_FILES = (
     "pc_feature_ind.npy",
     "pc_features.npy",
     "phy.log",
+    "spike_times.npy",
     "template_ind.npy",
     "templates.npy",
     "templates_ind.npy",
@@ -109,7 +110,8 @@ def read(path: Path, context: SortingContext) -> Records:
     records
         As the kind ``sorting`` of :class:`~maplake.readers.base.Records` says. ``waveform`` is
         on all recorded AP channels, NaN where the sorter left one out; ``waveform_channel``
-        int32 (channels,) numbers them from 1. Units that are only written about are skipped.
+        int32 (channels,) numbers them from 1. Units that are only written about are skipped, and
+        so are spikes before sample 0.
 
     Raises
     ------
@@ -118,19 +120,24 @@ def read(path: Path, context: SortingContext) -> Records:
         recording, or hold words that maplake does not know.
     """
     channels = _channels(path, context)
-    spikes = read_spikes(path, _sampling_rate(path, context))
+    every = read_spikes(path, _sampling_rate(path, context))
     templates = load_templates(path, len(channels.map))
-    check_templates(path, spikes.template, len(templates.data))
-    peaks = templates.peaks()
+    check_templates(path, every.template, len(templates.data))
+    peaks = templates.peaks(every.template)
+    kept = every.sample >= 0
+    spikes = every.take(kept)
     units = count_units(spikes.cluster)
     labels = read_labels(path)
     metrics = read_metrics(path / "metrics.csv") if (path / "metrics.csv").exists() else None
     found = unit_properties(path, context, channels, templates, peaks, spikes, units, metrics)
-    depth = _depths(path, channels, spikes, units, peaks, found)
+    depth = _depths(path, channels, every, kept, units, peaks, found)
 
     method = sorter(path)
     known = labels.units() | set(metrics.first if metrics else ())
     skipped = _skipped(units, labels, known)
+    early = len(kept) - len(spikes.sample)
+    if early:
+        skipped.append(Skipped("spikes", str(early), "before the recording's first sample"))
     result = {
         "ephys.unit": unit_table(method, units, labels, channels, found),
         "ephys.unit_waveform": waveform_table(method, units, channels, found),
@@ -186,15 +193,17 @@ def _channels(path: Path, context: SortingContext) -> Channels:
 def _depths(
     path: Path,
     channels: Channels,
-    spikes: Spikes,
+    every: Spikes,
+    kept: NDArray[np.bool_],
     units: Units,
     peaks: NDArray[np.int64],
     found: Properties,
 ) -> NDArray[np.float64]:
-    """Return the depth of each spike in um, in the order of the files."""
+    """Return the depth of each spike that is kept in um, in the order of the files."""
     y = channels.position[:, 1]
     if all((path / name).is_file() for name in ("pc_features.npy", "pc_feature_ind.npy")):
-        return centre_of_mass(path, y, spikes.template, peaks)
+        depth = centre_of_mass(path, y, every.template, peaks)
+        return depth if kept.all() else depth[kept]
     return gather(y[found.peak], units.index)
 
 
@@ -231,9 +240,12 @@ READER = Reader(
     find=find,
     read=read,
     files=files,
-    version=2,
+    version=3,
     changes={
         2: "a count of a 2.0 probe is 0.763 uV and raw waveforms have an even number of samples, "
-        "as published; a folder `output` is of the sorter that the folder above names"
+        "as published; a folder `output` is of the sorter that the folder above names",
+        3: "raw waveforms and SNR are cut at the samples of spike_times.npy, also where the "
+        "times themselves come from another clock; template_ind.npy counts before "
+        "templates_ind.npy",
     },
 )

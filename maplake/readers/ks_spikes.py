@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from maplake.readers.gather import gather
 
 __all__ = ["TIME_FILES", "Spikes", "Units", "count_units", "read_spikes", "time_file"]
 
-#: First one that is there.
+#: First one that is there. The last holds the samples that the sorter found the spikes at.
 TIME_FILES = ("spike_times_sec_adj.npy", "spike_times_sec.npy", "spike_times.npy")
 #: Cluster numbers up to this are counted by a table, which is faster than sorting them.
 _DENSE = 10_000_000
@@ -31,14 +31,22 @@ _DENSE = 10_000_000
 class Spikes:
     """Spikes in the order of the files; all arrays (spikes,).
 
-    ``sample`` int64; ``cluster`` and ``template`` whole numbers of 0 or more; ``amplitude`` as
-    the sorter gives it.
+    ``sample`` int64; ``own`` int64, the sample in the probe's own recording, which is another one
+    where ``sample`` is on the clock of another stream; ``cluster`` and ``template`` whole numbers
+    of 0 or more; ``amplitude`` as the sorter gives it.
     """
 
     sample: NDArray[np.int64]
+    own: NDArray[np.int64]
     cluster: NDArray[Any]
     template: NDArray[Any]
     amplitude: NDArray[np.float64]
+
+    def take(self, kept: NDArray[np.bool_]) -> Spikes:
+        """Return some of the spikes; ``kept`` is (spikes,)."""
+        if kept.all():
+            return self
+        return Spikes(*(getattr(self, field.name)[kept] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -79,11 +87,16 @@ def read_spikes(folder: Path, sampling_rate: float) -> Spikes:
     sampling_rate
         In Hz; turns times that are not whole numbers, seconds, into samples.
 
+    Returns
+    -------
+    spikes
+        All of them. Kilosort 4 and clocks that were adjusted put a few before sample 0.
+
     Raises
     ------
     SourceError
         If a file is missing, unreadable or damaged, arrays differ in length, or a time is
-        negative or not finite.
+        not finite, more than 1 s before sample 0, or all are before it.
     """
     path = time_file(folder)
     times = npy.load_flat(path)
@@ -104,7 +117,11 @@ def read_spikes(folder: Path, sampling_rate: float) -> Spikes:
     amplitude_file = folder / "amplitudes.npy"
     amplitude = np.asarray(npy.load_flat(amplitude_file, length), dtype=np.float64)
     _check_finite(amplitude_file, amplitude)
-    return Spikes(_samples(path, times, sampling_rate), cluster, template, amplitude)
+    sample = own = _samples(path, times, sampling_rate)
+    own_file = folder / TIME_FILES[-1]
+    if own_file != path and own_file.is_file():
+        own = _samples(own_file, npy.load_flat(own_file, length), sampling_rate)
+    return Spikes(sample, own, cluster, template, amplitude)
 
 
 def _check_finite(path: Path, values: NDArray[Any]) -> None:
@@ -130,8 +147,9 @@ def _samples(path: Path, times: NDArray[Any], sampling_rate: float) -> NDArray[n
                 )
             with np.errstate(over="ignore"):  # what is infinite is refused below
                 times = np.rint(times * sampling_rate)
-    if times.min() < 0 or times.max() >= 2**62:
-        spike = int(((times < 0) | (times >= 2**62)).argmax())
+    first = -max(sampling_rate, 0.0) if times.max() >= 0 else 0.0
+    if times.min() < first or times.max() >= 2**62:
+        spike = int(((times < first) | (times >= 2**62)).argmax())
         raise CorruptFileError(
             "a spike time that cannot be", file=path, place=f"spike {spike}", found=times[spike]
         )

@@ -224,8 +224,8 @@ def _from_recording(
 def _by_unit(
     spikes: Spikes, units: Units, wanted: NDArray[np.intp]
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Iterate over the samples of each wanted unit's spikes, sorted."""
+    """Iterate over the samples of each wanted unit's spikes in the probe's recording, sorted."""
     order = np.argsort(units.index, kind="stable")
     offset = np.concatenate(([0], np.cumsum(units.spike_count)))
     for unit in wanted.tolist():
-        yield unit, np.sort(spikes.sample[order[offset[unit] : offset[unit + 1]]])
+        yield unit, np.sort(spikes.own[order[offset[unit] : offset[unit + 1]]])

@@ -130,6 +130,10 @@ READER = Reader(
     find=find,
     read=read,
     files=files,
-    version=2,
-    changes={2: "the mean is that of all channels, as published, references included"},
+    version=3,
+    changes={
+        2: "the mean is that of all channels, as published, references included",
+        3: "electrodes are those of the AP channels of the same numbers, also where not all of "
+        "those were saved",
+    },
 )

@@ -50,6 +50,8 @@ class Sites:
         x of the first shank's left edge in um; ``snsGeomMap`` counts from it.
     pitch
         Distance of the shanks in um.
+    width
+        Width of a shank in um; 0 where only the file tells where the sites are.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Sites:
     position: NDArray[np.float64]
     edge: float
     pitch: float
+    width: float = 0.0
 
     @property
     def index(self) -> NDArray[np.int64]:
@@ -89,7 +92,7 @@ def sites_of(meta: Mapping[str, str]) -> Sites:
         return _variant(meta.get("imDatPrb_pn", ""), part) or _known(name, part)
     known = _from_catalogue(f"neuropixels NP{code}", f"NP{code}")
     if known is not None:
-        return known
+        return _variant(meta.get("imDatPrb_pn", ""), f"NP{code}") or known
     if "snsGeomMap" in meta:
         return _from_file(f"neuropixels NP{code}", meta)
     raise UnknownValueError(
@@ -146,9 +149,11 @@ def _from_catalogue(name: str, part: str) -> Sites | None:
     per_shank = len(position) // shanks
     columns = int((position[:per_shank, 1] == origin[1]).sum())
     pitch = float(position[per_shank, 0] - position[0, 0]) if shanks > 1 else 0.0
-    edge = float(np.asarray(probe.probe_planar_contour)[:, 0].min() - origin[0])
+    outline = np.asarray(probe.probe_planar_contour)[:, 0]
+    edge = float(outline.min() - origin[0])
+    width = float(np.ptp(outline)) - pitch * (shanks - 1)
     position = position - origin
-    return Sites(name, columns, per_shank // columns, shanks, position, edge, pitch)
+    return Sites(name, columns, per_shank // columns, shanks, position, edge, pitch, width)
 
 
 def _from_file(name: str, meta: Mapping[str, str]) -> Sites:

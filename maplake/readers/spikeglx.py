@@ -74,7 +74,8 @@ def read(path: Path, context: object = None) -> Records:  # noqa: ARG001 (all re
     -------
     records
         As the kind ``recording`` of :class:`~maplake.readers.base.Records` says, and the array
-        ``uv_per_bit`` (channels,) with the uV per count of each channel.
+        ``uv_per_bit`` (channels,) with the uV per count of each channel. ``channel`` is always
+        there.
 
     Raises
     ------
@@ -102,6 +103,7 @@ def read(path: Path, context: object = None) -> Records:  # noqa: ARG001 (all re
     }
     arrays: dict[str, NDArray[Any]] = {
         "electrode": electrode.astype(np.int32),
+        "channel": band_channels(meta).astype(np.int32),
         "position": sites.position[electrode - 1],
         "uv_per_bit": channel_uv_per_bit(meta),
     }
@@ -158,16 +160,29 @@ def _by_shank_map(meta: Meta, sites: Sites) -> tuple[NDArray[np.int64], NDArray[
 
 
 def _by_geometry_map(meta: Meta, sites: Sites) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    _, entries = geometry_map(meta)
+    header, entries = geometry_map(meta)
     # Half micrometres are exact in all geometries, so that whole numbers of them can be keys.
     keys = np.rint(2 * sites.position).astype(np.int64).tolist()
     place = {(x, y): site for site, (x, y) in enumerate(keys)}
-    x = entries[:, 1] + sites.edge + sites.pitch * entries[:, 0]
+    x = entries[:, 1] + sites.edge + sites.pitch * entries[:, 0] + _margins(header, sites)
     wanted = np.rint(2 * np.column_stack((x, entries[:, 2]))).astype(np.int64).tolist()
     site = np.array([place.get((x, y), -1) for x, y in wanted], dtype=np.int64)
     rows = [[f"{value:g}" for value in entry] for entry in entries]
     _check_sites(meta, sites, "snsGeomMap", site < 0, rows)
     return site, entries[:, 3] != 0
+
+
+def _margins(header: list[str], sites: Sites) -> float:
+    """Return how much further in from the edge the sites are than the file says, in um.
+
+    Earlier SpikeGLX takes the shank of NP1110 for 70 um wide instead of 73: the sites are in its
+    middle either way.
+    """
+    try:
+        width = float(header[3])
+    except (IndexError, ValueError):
+        return 0.0
+    return (sites.width - width) / 2 if sites.width > 0 and 0 < width < np.inf else 0.0
 
 
 def _check_sites(
@@ -253,4 +268,14 @@ def _hash(sites: Sites, electrode: NDArray[np.int64], used: NDArray[np.bool_]) -
     return hashlib.sha256(f"{sites.name}:{text}".encode()).hexdigest()[:32]
 
 
-READER = Reader("spikeglx", kind="recording", find=find, read=read)
+READER = Reader(
+    "spikeglx",
+    kind="recording",
+    find=find,
+    read=read,
+    version=2,
+    changes={
+        2: "a probe whose part number stands for another geometry than its code gets that one, "
+        "as NP1022, NP1032 and other probes for primates do"
+    },
+)

@@ -41,18 +41,26 @@ class Templates:
     channel: NDArray[np.int64]
     channels: int
 
-    def peaks(self) -> NDArray[np.int64]:
+    def peaks(self, template: NDArray[Any]) -> NDArray[np.int64]:
         """Return the channel with the largest absolute value of each template; (templates,).
+
+        Parameters
+        ----------
+        template
+            (spikes,) template of each spike. Kilosort 2.5 leaves NaN in templates without spikes,
+            whose peaks mean nothing.
 
         Raises
         ------
         CorruptFileError
-            If a value is not finite.
+            If a value of a template with spikes is not finite.
         """
+        silent = np.bincount(template, minlength=len(self.data)) == 0
         peak = np.zeros(len(self.data), dtype=np.int64)
         for start in range(0, len(self.data), _BLOCK):
             part = slice(start, start + _BLOCK)
             height = np.abs(self.data[part]).max(axis=1, initial=0)
+            height[silent[part]] = 0
             if not np.isfinite(height).all():
                 bad = start + int((~np.isfinite(height).all(axis=1)).argmax())
                 raise CorruptFileError(
@@ -73,7 +81,11 @@ class Templates:
 
 
 def load_templates(folder: Path, channels: int) -> Templates:
-    """Load ``templates.npy`` and, where it is there, ``templates_ind.npy``.
+    """Load ``templates.npy`` and which channels they are on.
+
+    ``template_ind.npy``, else ``templates_ind.npy``, names the channels of each template. Without
+    them a template is on all channels; also where it has them all and ``templates_ind.npy`` has
+    another shape than the templates, as pykilosort writes it: that one means nothing.
 
     Raises
     ------
@@ -85,8 +97,11 @@ def load_templates(folder: Path, channels: int) -> Templates:
     if not data.size:
         raise CorruptFileError("there are no templates", file=path, found=f"shape {data.shape}")
     shape = (data.shape[0], data.shape[2])
-    for name in ("templates_ind.npy", "template_ind.npy"):
+    for name in ("template_ind.npy", "templates_ind.npy"):
         if (folder / name).is_file():
+            dense = name == "templates_ind.npy" and shape[1] == channels
+            if dense and npy.read_header(folder / name).shape != shape:
+                continue
             index = local_channels(folder / name, channels)
             if index.shape != shape:
                 raise LengthMismatchError(
