@@ -62,12 +62,13 @@ def test_noise_labels(folder):
     assert {row["unit"]: row["noise"] for row in noise} == {3: "noise", 907: "good"}
 
 
-def test_groups_of_phy_beside_the_quality_are_notes(folder):
+def test_groups_of_phy_beside_the_quality_are_notes_and_their_noise_is_noise(folder):
     table(folder.path / "cluster_KSLabel.tsv", ("cluster_id", "KSLabel"), (3, "good"))
     table(folder.path / "cluster_group.tsv", ("cluster_id", "group"), (3, "mua"), (12, "noise"))
     records = folder.write().read()
     assert qualities(records)[3] == "good"
-    assert "ephys.unit_noise_label" not in records.tables
+    noise = rows(records, "ephys.unit_noise_label")
+    assert {row["unit"]: row["noise"] for row in noise} == {12: "noise"}
     notes = {row["unit"]: row["note_value"] for row in rows(records, "ephys.unit_note")}
     assert notes == {3: "mua", 12: "noise"}
 

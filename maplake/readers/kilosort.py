@@ -246,6 +246,6 @@ READER = Reader(
         "as published; a folder `output` is of the sorter that the folder above names",
         3: "raw waveforms and SNR are cut at the samples of spike_times.npy, also where the "
         "times themselves come from another clock; template_ind.npy counts before "
-        "templates_ind.npy",
+        "templates_ind.npy; a curator's noise is a noise label beside other groups, too",
     },
 )

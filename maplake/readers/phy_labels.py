@@ -80,9 +80,9 @@ def read_labels(folder: Path) -> Labels:
     The quality is that of ``cluster_groups.csv``, else of ``cluster_KSLabel.tsv``, else of
     ``cluster_group.tsv`` if that holds words of quality; units without a word are ``all``.
     ``cluster_group.tsv`` with exactly the columns cluster_id and group and no words but good and
-    noise is the noise label. Where it holds phy's own groups (mua, unsorted) instead and these
-    are not the quality, they are kept as notes of the source ``group``. A unit whose quality
-    file says ``noise`` is kept as ``all``, with the noise label noise.
+    noise is the noise label. Where it holds phy's own groups (mua, unsorted) as well, only its
+    noise is, and groups that are not the quality are kept as notes of the source ``group``. A unit
+    whose quality file says ``noise`` is kept as ``all``, with the noise label noise.
 
     Raises
     ------
@@ -156,7 +156,9 @@ def _read_group(path: Path, labels: Labels) -> None:
     words = _words(table, "group", tuple(_QUALITY))
     if set(words.values()) <= set(_NOISE):
         labels.noise = labels.noise | words
-    elif {unit: _QUALITY[word] for unit, word in words.items()} != labels.quality:
+        return
+    labels.noise = labels.noise | {unit: word for unit, word in words.items() if word == "noise"}
+    if {unit: _QUALITY[word] for unit, word in words.items()} != labels.quality:
         labels.notes["group"] = {unit: word for unit, word in words.items() if word}
 
 
