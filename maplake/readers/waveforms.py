@@ -55,16 +55,20 @@ class Templates:
         CorruptFileError
             If a value of a template with spikes is not finite.
         """
-        silent = np.bincount(template, minlength=len(self.data)) == 0
         peak = np.zeros(len(self.data), dtype=np.int64)
         for start in range(0, len(self.data), _BLOCK):
             part = slice(start, start + _BLOCK)
             height = np.abs(self.data[part]).max(axis=1, initial=0)
-            height[silent[part]] = 0
-            if not np.isfinite(height).all():
-                bad = start + int((~np.isfinite(height).all(axis=1)).argmax())
+            bad = ~np.isfinite(height).all(axis=1)
+            if bad.any():
+                count = np.bincount(template, minlength=len(self.data))[part]
+                height[count == 0] = 0
+                bad &= count > 0
+            if bad.any():
                 raise CorruptFileError(
-                    "a value is not finite", file=self.path, place=f"template {bad}"
+                    "a value is not finite",
+                    file=self.path,
+                    place=f"template {start + int(bad.argmax())}",
                 )
             local = np.where(self.channel[part] >= 0, height, -1).argmax(axis=1)
             peak[part] = np.take_along_axis(self.channel[part], local[:, None], axis=1)[:, 0]
