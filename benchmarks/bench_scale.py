@@ -299,7 +299,7 @@ def main() -> None:
             *started(many.lake.root, max(10, options.repeat)),
             *questions(many.lake.root, options.sessions, max(20, options.repeat)),
             *whole(many, options.repeat),
-            *marginal(few, many, 2 * options.repeat),
+            *marginal(few, many, 4 * options.repeat),
             *computed(few, many, options.repeat),
             *built(few, many),
             *merged(many, max(20, options.repeat)),
