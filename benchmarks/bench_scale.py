@@ -89,8 +89,9 @@ def whole(config: Config, repeat: int) -> list[Figure]:
 def started(root: Path, repeat: int) -> list[Figure]:
     """Import and opening, in new processes, less the start of Python.
 
-    Opening is what comes after the import of maplake, which imports no other library. So it
-    includes the import of duckdb, but for the figure that says otherwise.
+    Of the libraries it needs, maplake imports none before it needs it, and duckdb with the first
+    query: a program waits for that import, whoever is said to take the time. What is promised of
+    opening is held against it alone and, duckdb imported, together with the first query.
     """
     lake = f"import maplake; maplake.open({str(root)!r}).sql('SELECT 1').fetchall()"
     bare = "import duckdb; duckdb.connect().execute('SELECT 1').fetchall()"
@@ -106,14 +107,19 @@ def started(root: Path, repeat: int) -> list[Figure]:
     rest = {name: times[name] - times["pass"] for name in times}
     floor, opened = "importing duckdb, SELECT 1", rest["open"] - rest["import"]
     ready = "import duckdb, maplake"
-    alone, connected = (
+    opening = f"maplake.open({str(root)!r})"
+    alone = min(_timed_inside("import maplake", opening) for _ in range(repeat))
+    answered, connected = (
         min(_timed_inside(ready, work) for _ in range(repeat))
         for work in (lake.partition("; ")[2], bare.partition("; ")[2])
     )
     return [
         Figure("`import maplake`", rest["import"], floor, rest["bare"], limit=0.5),
-        Figure("then opening the lake, first query", opened, floor, rest["bare"], limit=0.15),
-        Figure("the same where duckdb is imported", alone, "connecting, SELECT 1", connected, 0.15),
+        Figure("then opening the lake", alone, floor, rest["bare"], limit=0.15),
+        Figure("then opening the lake, first query", opened, floor, rest["bare"]),
+        Figure(
+            "the same where duckdb is imported", answered, "connecting, SELECT 1", connected, 0.15
+        ),
         Figure("both, from a new process to its first answer", rest["open"], floor, rest["bare"]),
     ]
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import gc
 import io
 import sys
+from collections.abc import Sequence
+from copy import copy
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.main import get_command_name
+from typer.models import CommandInfo
 
 from . import (
     archive,
@@ -110,4 +114,21 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows ?
             stream.reconfigure(errors="replace")
     gc.set_threshold(*GC_THRESHOLD)
-    app(prog_name="maplake")
+    _app_for(sys.argv[1:2])(prog_name="maplake")
+
+
+def _app_for(asked: Sequence[str]) -> typer.Typer:
+    """Return the app with the one command that is asked for, or with all if that is not plain.
+
+    To make forty commands ready takes typer longer than some of them take to run.
+    """
+    one = [command for command in app.registered_commands if [_name_of(command)] == asked]
+    if not one:
+        return app
+    narrow = copy(app)
+    narrow.registered_commands, narrow.registered_groups = one, []
+    return narrow
+
+
+def _name_of(command: CommandInfo) -> str:
+    return command.name or get_command_name(getattr(command.callback, "__name__", ""))

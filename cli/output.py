@@ -117,17 +117,18 @@ def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
 
 
 def _plain_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Iterator[str]:
-    """Yield the lines of a table as rich makes them off a terminal."""
+    """Return the lines of a table as rich makes them off a terminal, without blanks at the end."""
     columns = []
     for name in names:
         cells = [cell_text(name), *(cell_text(row.get(name)) for row in rows)]
-        wide = max(map(_width, cells))
         numeric = _is_numeric(rows, name)
+        # Nothing follows the last column: one long reason would make every line as long.
+        wide = max(map(_width, cells)) if numeric or name != names[-1] else 0
         # Python fills up to a number of characters, of which some are two columns wide.
         fills = [wide - (0 if cell.isascii() else _width(cell) - len(cell)) for cell in cells]
         fill = str.rjust if numeric else str.ljust
         columns.append(list(map(fill, cells, fills)))
-    return map("  ".join, zip(*columns, strict=True))
+    return ("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
 def _write(text: str, file: IO[str]) -> None:

@@ -116,6 +116,22 @@ def test_exit_code_of_a_process(home):
     assert "\x1b" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["status", "--help"], 0, "by session and source"),
+        (["publish", "--help"], 0, "manifest"),  # a group of commands
+        (["--quiet", "status", "--help"], 0, "by session and source"),
+        (["statsu"], 2, "Did you mean 'status'"),
+        (["--help"], 0, "demo"),
+    ],
+)
+def test_a_process_knows_all_commands_though_it_makes_one_ready(home, args, code, said):
+    done = process(*args, cwd=home)
+    assert done.returncode == code
+    assert said in re.sub(r"[│\s]+", " ", done.stdout + done.stderr)
+
+
 def test_error_as_json_keeps_standard_output_clean():
     done = run("--config", "nothing.toml", "status", "--json")
     assert done.stdout == ""
@@ -296,6 +312,12 @@ def test_a_table_off_a_terminal_is_that_of_rich_without_its_lines(capsys):
         table.add_row(*(output.cell_text(value) for value in row.values()))
     Console(file=stream, width=10_000).print(table)
     assert capsys.readouterr().out == stream.getvalue()
+
+
+def test_one_long_reason_does_not_fill_the_other_lines_of_a_table(capsys):
+    rows = [{"name": "a", "reason": "long " * 100}, {"name": "b", "reason": None}]
+    output.Output().table(rows)
+    assert [len(line) for line in capsys.readouterr().out.splitlines()] == [12, 505, 1]
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])
