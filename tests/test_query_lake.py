@@ -12,6 +12,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zarr
 from lakefiles import METHOD, small_lake, write_table
@@ -128,6 +130,33 @@ def test_polars_leaves_out_files_unread(lake, copy):
         assert found.collect().height == 40
         files = broken.table("ephys.unit").filter(pl.col("session") == 2).collect()
         assert set(files["session"]) == {2}
+
+
+_ILL_FORMED = pa.py_buffer(b"\xff" * 6)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("unit", pa.array([1 << 40] * 6)),
+        ("unit_quality", pa.array([[1]] * 6)),
+        (
+            "unit_quality",
+            pa.Array.from_buffers(
+                pa.string(), 6, [None, pa.array(range(7), pa.int32()).buffers()[1], _ILL_FORMED]
+            ),
+        ),
+    ],
+)
+def test_a_table_of_units_that_somebody_changed_is_named(copy, column, values):
+    file = copy / "tables/ephys/unit/subject_id=101/session=1/insertion_number=1/part.parquet"
+    table = pq.read_table(file, partitioning=None).drop_columns([column])
+    pq.write_table(table.append_column(column, values), file)
+    with maplake.open(copy) as lake:
+        assert len(lake.psth(101, 1, 2).units) > 0
+        with pytest.raises(QueryError, match="units cannot be read") as caught:
+            lake.psth(101, 1, 1)
+    assert caught.value.file == str(file)
 
 
 def test_spikes_of_a_clustering_and_of_a_unit(lake, truth):

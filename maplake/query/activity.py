@@ -141,19 +141,15 @@ def _of_probe(
     Trials fall into few patterns, the sets of conditions that they belong to: spikes are binned
     once per unit and pattern, conditions are sums of the patterns that they are part of.
     """
-    import polars as pl
-
     units = aligned.chosen_units(keys, all_units=bool(options["all_units"]))
     names = aligned.declared(conditions)
-    trials = aligned.patterns(keys, conditions, options).rename({"pattern": "group"})
-    patterns = (
-        trials.group_by("group")
-        .agg(pl.col("conditions").first(), pl.col("trial").n_unique())
-        .sort("group")
-    )
-    member = _membership(names, patterns["conditions"].to_list())
-    number = (member @ patterns["trial"].to_numpy().astype(np.int64)).astype(np.int32)
-    binned_ = binned(aligned, keys, units, trials, len(patterns), edges)
+    trials = aligned.patterns(keys, conditions, options)
+    group, trial = (trials[name].to_numpy() for name in ("pattern", "trial"))
+    _, first = np.unique(group, return_index=True)
+    _, once = np.unique(np.stack([group, trial]), axis=1, return_index=True)
+    member = _membership(names, trials["conditions"][first].to_list())
+    number = (member @ np.bincount(group[once], minlength=len(first))).astype(np.int32)
+    binned_ = binned(aligned, keys, units, trials.rename({"pattern": "group"}), len(first), edges)
     counts = np.stack([binned_[:, row].sum(axis=1, dtype=np.int64) for row in member])
     return units, counts, np.repeat(number[:, None], len(units), axis=1)
 

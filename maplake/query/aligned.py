@@ -107,20 +107,22 @@ class Aligned:
         and pattern, a number from 0 that trials of the same conditions share.
         """
         chosen = _moment(options)
-        return self._keep(
-            "patterns",
-            keys,
-            (*conditions, *chosen),
-            lambda: self._rows(
+
+        def read() -> pl.DataFrame:
+            rows = self._rows(
                 keys,
-                f"SELECT {_TRIAL}, conditions, "
-                "dense_rank() OVER (ORDER BY conditions) - 1 AS pattern "
-                f"FROM {_alignment(*chosen)} AS a "
+                f"SELECT {_TRIAL}, conditions FROM {_alignment(*chosen)} AS a "
                 f"JOIN ({trials_with_conditions(dict(self._predicates(conditions)))}) AS c "
                 "USING (subject_id, session, trial) "
                 f"WHERE {where(_part(keys))} AND len(conditions) > 0 ORDER BY trial, spike_trial",
-            ),
-        )
+            )
+            import polars as pl
+
+            numbers: dict[tuple[str, ...], int] = {}
+            found = [numbers.setdefault(tuple(c), len(numbers)) for c in rows["conditions"]]
+            return rows.with_columns(pl.Series("pattern", found, pl.Int32))
+
+        return self._keep("patterns", keys, (*conditions, *chosen), read)
 
     def declared(self, conditions: Sequence[str]) -> list[str]:
         """Return the names of conditions as they are declared, whatever their case.
@@ -150,19 +152,22 @@ class Aligned:
     def _units(self, keys: Mapping[str, Any]) -> pl.DataFrame:
         """Return the probe's units, in order: clustering_method, unit, unit_quality."""
         import polars as pl
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-        columns = [
-            pl.col("clustering_method").cast(pl.String),
-            pl.col("unit").cast(pl.Int32),
-            pl.col("unit_quality").cast(pl.String),
-        ]
+        types = {"clustering_method": pa.string(), "unit": pa.int32(), "unit_quality": pa.string()}
+        file = self.root / table_file(get("ephys.unit"), _part(keys))
 
         def read() -> pl.DataFrame:
             try:
-                found = scan(self.root, get("ephys.unit"), _part(keys)).select(columns)
-                return found.collect().sort(pl.all())
-            except pl.exceptions.PolarsError as error:
-                raise QueryError(said(error)) from error
+                with pq.ParquetFile(file) as opened:
+                    found = opened.read(list(types)).select(list(types)).cast(pa.schema(types))
+                found.validate(full=True)  # polars takes texts for well-formed
+            except FileNotFoundError:
+                found = pa.schema(types).empty_table()
+            except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+                raise QueryError(f"units cannot be read: {error}", file=file) from error
+            return pl.DataFrame(found).sort(pl.all())
 
         return self._keep("units", keys, (), read)
 
@@ -286,16 +291,21 @@ class Aligned:
         """Return a probe's aligned trials."""
         import polars as pl
 
-        types = {"origin_sample": pl.Float64(), "sampling_rate": pl.Float64()}
-        known = types | {"conditions": pl.List(pl.String)}
+        numbers = dict.fromkeys(("origin_sample", "sampling_rate"), pl.Float64())
+        known = numbers | {"conditions": pl.List(pl.String)}
         try:
             with self._views.of(_part(keys)) as con:
                 rows = _asked(con, query, lambda result: result.fetchall())
                 names = [column[0] for column in con.description or ()]
         except failures() as error:
             raise QueryError(said(error)) from error
-        schema = {name: known.get(name, pl.Int32()) for name in names}
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        columns = zip(*rows, strict=True) if rows else [()] * len(names)
+        return pl.DataFrame(
+            [
+                pl.Series(name, values, known.get(name, pl.Int32()))
+                for name, values in zip(names, columns, strict=True)
+            ]
+        )
 
     def _keep(
         self,
