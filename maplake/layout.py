@@ -45,6 +45,8 @@ PART = "part.parquet"
 CATALOG = "lake.duckdb"
 VIEWS = "views.sql"
 OWN_TABLES = PurePosixPath(".maplake", "tables.json")
+#: Folder of an opened snapshot, below that of the snapshot.
+SNAPSHOT_LAKE = "lake"
 LAKE_NAME = "lake"  # name of the state and manifest of what belongs to no session
 
 _SAFE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?")

@@ -38,6 +38,8 @@ READING_S = 600.0
 #: A marker without content is one being written, for no longer than this (s).
 _WRITTEN_S = 2.0
 _POLL_S = 0.03
+#: How often a holder looks for its marker before it believes that it has lost the lock.
+_LOOKS = 5
 _BUSY = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK}
 _NONE = {
     getattr(errno, name)
@@ -122,6 +124,20 @@ class Lock:
         is_reading = found is not None and found.holder.get("reading")
         return max(self._timeout_s, READING_S) if is_reading else self._timeout_s
 
+    def is_held(self) -> bool:
+        """Whether nobody has taken this process for dead and the lock for free since.
+
+        Raises
+        ------
+        OSError
+            If that cannot be told.
+        """
+        for _ in range(_LOOKS):  # taken away by mistake, the marker is soon given back
+            with suppress(FileNotFoundError):
+                return _holder(self._marker.read_bytes()).get("token") == self._token
+            time.sleep(_POLL_S)
+        return False
+
     def release(self) -> None:
         """Give the lock up."""
         self._done.set()
@@ -185,15 +201,15 @@ class Lock:
             moved = _read(aside)
             if moved is not None and moved.token != found.token:
                 # Someone else took the dead one's marker away and has the lock: give it back.
-                with suppress(OSError):
-                    os.link(aside, self._marker)
+                _give_back(aside, self._marker)
             aside.unlink()
 
     def _renew(self) -> None:
         while not self._done.wait(BEAT_S):
             found = _read(self._marker)
-            if found is None or found.token != self._token:
+            if found is not None and found.token != self._token:
                 return
+            # One that cannot be read just now may be there at the next beat.
             with suppress(OSError):
                 os.utime(self._marker)
 
@@ -242,11 +258,26 @@ def _read(path: Path) -> _Marker | None:
             text = file.read()
     except OSError:
         return None
+    return _Marker(_holder(text), renewed)
+
+
+def _holder(text: bytes) -> dict[str, Any]:
     try:
-        holder = json.loads(text)
+        found = json.loads(text)
     except ValueError:  # being written, or its writer died over it
-        holder = {}
-    return _Marker(holder if isinstance(holder, dict) else {}, renewed)
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _give_back(aside: Path, marker: Path) -> None:
+    """Put a marker back, unless there is a new one: then both its holders find out by it."""
+    try:
+        os.link(aside, marker)
+    except FileExistsError:
+        return
+    except OSError:  # no hard links here
+        with suppress(OSError), marker.open("xb") as file:
+            file.write(aside.read_bytes())
 
 
 def _is_dead(found: _Marker, file: int, *, native: bool) -> bool:

@@ -147,6 +147,58 @@ def test_a_holder_renews_its_marker(tmp_path, monkeypatch):
         assert marker.stat().st_mtime > 2
 
 
+def test_a_holder_renews_its_marker_after_a_moment_in_which_it_could_not_be_read(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(lockfile, "BEAT_S", 0.05)
+    path, read, failed = tmp_path / "lock", lockfile._read, []
+
+    def fails_twice(marker):
+        if len(failed) < 2:
+            failed.append(marker)
+            return None  # as after ESTALE
+        return read(marker)
+
+    with Lock(path):
+        marker = path.with_name("lock.json")
+        monkeypatch.setattr(lockfile, "_read", fails_twice)
+        end = time.monotonic() + 10
+        while len(failed) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        os.utime(marker, (1, 1))
+        while marker.stat().st_mtime < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert marker.stat().st_mtime > 2
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_marker_that_was_taken_away_by_mistake_is_given_back(tmp_path, monkeypatch, links):
+    path = tmp_path / "lock"
+    dead = lockfile._read(foreign(path, 100))
+    owner = Lock(path)
+    owner.acquire()  # the dead one's lock, meanwhile
+    if not links:
+        monkeypatch.delattr(os, "link")
+        monkeypatch.setattr(os, "link", no_links, raising=False)
+    Lock(path)._take_away(dead)
+    assert owner.is_held()
+    owner.release()
+
+
+def no_links(*_):
+    raise OSError(errno.ENOTSUP, "Operation not supported")
+
+
+def test_a_holder_knows_when_another_one_took_its_lock(tmp_path):
+    path = tmp_path / "lock"
+    with Lock(path) as lock:
+        assert lock.is_held()
+        foreign(path, 0)
+        assert not lock.is_held()
+        path.with_name("lock.json").unlink()
+        assert not lock.is_held()
+
+
 def test_a_holder_that_slept_too_long_leaves_the_next_ones_marker(tmp_path, caplog):
     path = tmp_path / "lock"
     lock = Lock(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -90,6 +91,32 @@ def writer(root, slow):
     yield
     stop.set()
     thread.join()
+
+
+@pytest.mark.parametrize("seconds", [1, 2])
+def test_a_clock_of_whole_seconds_does_not_hide_commits(root, monkeypatch, seconds):
+    """As that of ext3, HFS+ or FAT."""
+    real, step = steady._changed, seconds * 1_000_000_000
+    monkeypatch.setattr(steady, "_changed", lambda folder: real(folder) // step * step)
+    put_once = threading.Event()
+
+    def write():
+        with staging_run(root) as run:
+            put(root, run, 1)
+        put_once.set()
+
+    def read(lake):
+        first = lake.sql("SELECT fullname FROM lab.person").fetchall()[0][0]
+        if not put_once.is_set():  # between the two, in the same second as the last change
+            thread = threading.Thread(target=write)
+            thread.start()
+            thread.join()
+        return first, lake.sql("SELECT rig FROM lab.rig").fetchall()[0][0]
+
+    os.utime(Layout(root).journal)
+    os.utime(Layout(root).log)
+    with maplake.open(root) as lake:
+        assert lake.steady(lambda: read(lake)) == ("commit 1", "commit 1")
 
 
 BOTH = "SELECT p.fullname AS a, r.rig AS b FROM lab.person AS p, lab.rig AS r"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from importlib import import_module
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -194,6 +195,36 @@ def test_check_covers_what_is_kept(lab, config, root):
     assert {p.rsplit("/", 1)[-1] for p in found} == {files_[0].name, files_[1].name, record.name}
     with pytest.raises(IntegrityError, match="lost"):
         maplake.open(root, snapshot="paper")
+
+
+def test_what_an_opened_snapshot_lost_is_found_and_given_again(config, root):
+    before = content(root)
+    snapshot.take(config, "paper")
+    opened = snapshot.opened(root, "paper")
+    lost = next((opened / "tables/ephys/unit").rglob("part.parquet"))
+    lost.unlink()
+    assert [p.partition for p in check(root)] == [lost.relative_to(root).as_posix()]
+    assert content(snapshot.opened(root, "paper")) == before
+    assert check(root, deep=True) == []
+
+
+def test_damage_that_an_opened_snapshot_keeps_after_the_lake_was_mended_is_found(lab, config, root):
+    snapshot.take(config, "paper")
+    opened = snapshot.opened(root, "paper")
+    path = next((root / "tables/ephys/unit").rglob("part.parquet"))
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)  # of both: they are one file
+    assert {p.kind for p in check(root, deep=True)} >= {"checksum"}
+    session = next(s for s in lab.sessions if f"subject_id={s.subject_id}/" in str(path))
+    number = int(re.search(r"session=(\d+)", str(path))[1])
+    rebuild_session(config, session.h2o, number)
+    (found,) = check(root, deep=True)
+    assert found.kind == "snapshot"
+    assert found.partition == (opened / path.relative_to(root)).relative_to(root).as_posix()
+    files.remove(opened)
+    snapshot.opened(root, "paper")
+    assert check(root, deep=True) == []
 
 
 def test_a_crash_before_the_commit_is_decided_keeps_too_much_at_most(

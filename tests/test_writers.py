@@ -6,6 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
+from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -214,6 +215,54 @@ def test_a_journal_record_torn_at_any_length_was_never_decided(layout, monkeypat
         assert not (layout.root / "tables").exists()
     journal.write_bytes(whole)
     assert commits._read_journal(journal) is not None
+
+
+@pytest.mark.parametrize("target", ["tables", "arrays"])
+def test_what_was_cleared_away_while_the_process_slept_is_not_committed(layout, target):
+    with write_lock(layout.root), staging_run(layout.root) as run:
+        commit(layout, [stage_trials(layout, run).finish()], {})
+        stage = stage_trials(layout, run, n=4)
+        array = stage.array(PurePosixPath("arrays/a.zarr"))
+        array.mkdir()
+        (array / "zarr.json").write_text("{}")
+        staged = stage.finish()
+        files.remove(next(p for p in (stage.folder / target).rglob("*") if p.is_file()))
+        with pytest.raises(LakeError, match="has gone"):
+            commit(layout, [staged], {})
+    path = layout.root / table_file(TRIALS, KEY)
+    assert pq.read_table(path, partitioning=None).num_rows == 3
+    assert not any(layout.journal.iterdir())
+
+
+def test_whoever_lost_the_lock_does_not_commit(layout):
+    with write_lock(layout.root), staging_run(layout.root) as run:
+        stage = stage_trials(layout, run)
+        staged = stage.finish()
+        marker = layout.lock.with_name(f"{layout.lock.name}.json")
+        marker.write_text(json.dumps(json.loads(marker.read_text()) | {"token": "another"}))
+        with pytest.raises(LakeLockedError, match="took the lake's lock over"):
+            commit(layout, [staged], {})
+    assert not (layout.root / "tables").exists()
+    assert not any(layout.journal.iterdir())
+
+
+def test_a_commit_that_is_decided_says_so_though_the_disk_fails(layout, monkeypatch):
+    with write_lock(layout.root), staging_run(layout.root) as run:
+        staged = stage_trials(layout, run).finish()
+        sync = files.sync_dir
+
+        def failing(path):
+            if path == layout.journal and any(path.iterdir()):
+                raise OSError(errno.EIO, "Input/output error")
+            sync(path)
+
+        monkeypatch.setattr(files, "sync_dir", failing)
+        with pytest.raises(LakeError, match="decided"):
+            commit(layout, [staged], {})
+        monkeypatch.undo()
+    with write_lock(layout.root):
+        assert recover(layout) == 1
+    assert (layout.root / table_file(TRIALS, KEY)).exists()
 
 
 def test_what_one_part_removes_and_another_writes_stays_when_done_again(layout, monkeypatch):

@@ -19,7 +19,7 @@ from maplake.config import Config
 from maplake.errors import IntegrityError, LakeError, NotFoundError, QueryError
 from maplake.ingest.lakes import check_version, writing
 from maplake.ingest.state import hash_whole_file, read_manifest
-from maplake.layout import FORMAT_VERSION, Layout, safe_name
+from maplake.layout import FORMAT_VERSION, SNAPSHOT_LAKE, Layout, safe_name
 from maplake.query import catalog
 from maplake.recordfile import read_files, read_json
 from maplake.seal import sealed
@@ -238,17 +238,32 @@ def opened(root: Path, name: str) -> Path:
     """
     layout = Layout(root)
     folder = _find(layout, name)
-    target = folder / "lake"
-    if not target.is_dir():
+    target = folder / SNAPSHOT_LAKE
+    if not _is_whole(folder, target):
         check_version(layout)
         with write_lock(root), files.lake_faults(root), staging_run(root) as run:
-            if not target.is_dir():
+            if not _is_whole(folder, target):
                 aside = layout.staging / f"{run}.opened"
                 _give(layout, folder, aside, files.link)
                 files.write_bytes(Layout(aside).snapshot_mark, name.encode())
+                if target.exists():
+                    files.replace(target, layout.staging / f"{run}.forgotten")
                 files.replace(aside, target)
                 _build(target, _read(folder))
+                files.discard(layout.staging / f"{run}.forgotten")
     return target
+
+
+def _is_whole(snapshot: Path, target: Path) -> bool:
+    """Whether an opened snapshot has all its files; a power cut may have taken names of some."""
+    try:
+        return Layout(target).snapshot_mark.exists() and all(
+            (target / path).stat().st_size == int(entry["bytes"])
+            for record in sorted((snapshot / "manifest").glob("*.json"))
+            for path, entry in _manifest(snapshot, record.stem).items()
+        )
+    except FileNotFoundError:
+        return False
 
 
 def export(root: Path, name: str, folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -74,7 +75,10 @@ def write(root: Path, conditions: Mapping[str, OwnCondition]) -> None:
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
     text = json.dumps({name: c._asdict() for name, c in conditions.items()}, indent=1)
     try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        with temporary.open("w", encoding="utf-8", newline="\n") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())  # a power cut must not leave an empty file of this name
         temporary.replace(file)
     except OSError as error:
         raise LakeReadOnlyError(

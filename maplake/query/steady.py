@@ -23,8 +23,9 @@ __all__ = ["Steady"]
 T = TypeVar("T")
 Stamp = tuple[int, int]
 
-#: Two changes within one tick of the file system's clock look like one; none is longer (ns).
-_TICK_NS = 20_000_000
+#: Two changes within one tick of the file system's clock look like one (ns). It is no longer than
+#: this, or it is one of whole seconds, of which FAT's takes two.
+_TICK_NS, _COARSE_NS, _SECOND_NS = 20_000_000, 2_000_000_000, 1_000_000_000
 _POLL_S = 0.005
 #: How often a read is repeated before it keeps writers waiting for its turn.
 _TRIES = 5
@@ -70,6 +71,8 @@ class Steady:
     def _read(self, read: Callable[[], T]) -> T:
         for _ in range(_TRIES):
             before = self._settled()
+            if before is None:
+                break
             try:
                 found = read()
             except Exception:
@@ -85,13 +88,19 @@ class Steady:
         """Return what every commit changes, when it begins and when it ends."""
         return _changed(self._layout.journal), _changed(self._layout.log)
 
-    def _settled(self) -> Stamp:
-        """Wait until no commit is under way; return the stamp of the lake as it is then."""
+    def _settled(self) -> Stamp | None:
+        """Wait until no commit is under way; return the stamp of the lake as it is then.
+
+        None where one commit follows the other more quickly than the file system's clock tells.
+        """
         end, asked = time.monotonic() + PATIENCE_S, False
         while True:
             stamp = self._stamp()
-            fresh = _TICK_NS - abs(time.time_ns() - max(stamp))
+            tick = _TICK_NS if max(stamp) % _SECOND_NS else _COARSE_NS
+            fresh = tick - abs(time.time_ns() - max(stamp))
             if fresh > 0:
+                if time.monotonic() > end:
+                    return None
                 time.sleep(fresh / 1e9)
             elif not _has_entries(self._layout.journal):
                 return stamp
@@ -132,9 +141,15 @@ class Steady:
 
 def _changed(folder: Path) -> int:
     try:
-        return folder.stat().st_mtime_ns
+        if os.name == "nt":
+            return folder.stat().st_mtime_ns
+        opened = os.open(folder, os.O_RDONLY)  # makes network file systems look anew
     except FileNotFoundError:
         return 0
+    try:
+        return os.fstat(opened).st_mtime_ns
+    finally:
+        os.close(opened)
 
 
 def _has_entries(folder: Path) -> bool:

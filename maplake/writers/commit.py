@@ -19,13 +19,13 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from maplake.errors import IntegrityError, LakeLockedError, LakeReadOnlyError
+from maplake.errors import IntegrityError, LakeError, LakeLockedError, LakeReadOnlyError
 from maplake.layout import COMPACT, SPARED_RECORDS, Layout, is_inside, spare_file, table_file
 from maplake.seal import sealed
 from maplake.tables import TABLES, Table
 from maplake.version import version
 from maplake.writers import files, keep
-from maplake.writers.lock import living_runs, write_lock
+from maplake.writers.lock import check_held, living_runs, write_lock
 from maplake.writers.staged import Staged
 
 if TYPE_CHECKING:
@@ -155,7 +155,11 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
     Raises
     ------
     LakeError
-        If the disk fails before the commit is decided; nothing is visible then.
+        If the disk fails, or what was staged is not there any more, before the commit is decided,
+        and nothing is visible then; or if it fails later, and whoever opens the lake next
+        finishes the commit.
+    LakeLockedError
+        If another process has taken over the write lock; nothing is visible then.
     """
     parts = list(parts)
     for part in parts:
@@ -190,10 +194,32 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
         files.write_bytes(temporary, text.encode())
         files.sync_through(temporary)
         journal = layout.journal / f"{parts[0].name}.json"
+        _check_staged(layout, parts)
+        check_held(layout)
         files.replace(temporary, journal)
-        files.sync_dir(layout.journal)
     with files.lake_faults(layout.root, decided=True):
+        files.sync_dir(layout.journal)
         _carry_out(layout, journal, record)
+
+
+def _check_staged(layout: Layout, parts: Iterable[Staged]) -> None:
+    """See that all is there, as a writer that took this process for dead cleared it away."""
+    for part in parts:
+        folder = layout.staging / part.name
+        sizes = {target: int(entry["bytes"]) for target, entry in part.manifest.items()}
+        for target in dict.fromkeys([*part.writes, *sizes]):
+            try:
+                size = (folder / target).stat().st_size
+            except FileNotFoundError:
+                size = None
+            if size is None or size != sizes.get(target, size):
+                raise LakeError(
+                    "a file that was staged has gone, or is another",
+                    file=folder,
+                    place=target,
+                    hint="Perhaps another writer took this process for dead. Nothing of the "
+                    "unfinished commit is visible; run the command again.",
+                )
 
 
 def _sync_names(folder: Path, staged: Staged) -> None:

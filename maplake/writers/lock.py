@@ -17,6 +17,8 @@ from maplake.writers import files
 
 #: A new run's lock is free but for the moment in which a writer looks whether the run lives.
 _FIRST_S = 10.0
+#: The write locks that this process holds, by their files.
+_HELD: dict[Path, Lock] = {}
 
 
 @contextmanager
@@ -54,10 +56,32 @@ def write_lock(root: Path, timeout_s: float = 30.0) -> Iterator[None]:
                 hint="Wait until it has finished, or end it; a lock of a process that no longer "
                 "runs is given up by itself.",
             ) from error
+    _HELD[layout.lock.absolute()] = lock
     try:
         yield
     finally:
+        del _HELD[layout.lock.absolute()]
         lock.release()
+
+
+def check_held(layout: Layout) -> None:
+    """Refuse to go on without the write lock that this process took.
+
+    A process that does not run for a while, as on a machine that sleeps, cannot renew its lock on
+    a file system on which that is all that tells of its life: others take it for dead.
+
+    Raises
+    ------
+    LakeLockedError
+        If another process has taken the lock.
+    """
+    lock = _HELD.get(layout.lock.absolute())
+    if lock is not None and not lock.is_held():
+        raise LakeLockedError(
+            "another process took the lake's lock over while this one did not run",
+            file=layout.root,
+            hint="Nothing of the unfinished commit is visible; run the command again.",
+        )
 
 
 @contextmanager
