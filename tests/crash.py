@@ -40,6 +40,8 @@ from crash_bench import FAULTS, KILLS, POWER, Bench, Failure, warm_up
 from crash_commands import COMMANDS
 from tried import commit
 
+#: What a sample tries; the last one under every fault.
+_SAMPLE = ("ingest", "ingest --replace", "compute", "rebuild", "compact", "delete session")
 _BEGIN, _END = "<!-- crash:begin -->", "<!-- crash:end -->"
 
 
@@ -54,14 +56,20 @@ class Tally:
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
     code: str = field(default_factory=commit)
+    seed: int = 0
+
+    @property
+    def draw(self) -> str:
+        """What the points are drawn by; empty = spread evenly."""
+        return f"{self.seed} {self.command} {self.fault}" if self.seed else ""
 
 
-def attack(bench: Bench, fault: str, most: int | None = None) -> Tally:
+def attack(bench: Bench, fault: str, most: int | None = None, seed: int = 0) -> Tally:
     """Try a fault at every point of a command, or at some."""
     points = bench.points(fault)
-    tally = Tally(bench.name, fault, len(points))
+    tally = Tally(bench.name, fault, len(points), seed=seed)
     begin = time.perf_counter()
-    for number in bench.sample(points, most):
+    for number in bench.sample(points, most, tally.draw):
         run = bench.case(fault, number)
         tally.cases += 1
         try:
@@ -72,14 +80,15 @@ def attack(bench: Bench, fault: str, most: int | None = None) -> Tally:
     return tally
 
 
-def cut_power(bench: Bench, most: int | None = None) -> Tally:
+def cut_power(bench: Bench, most: int | None = None, seed: int = 0) -> Tally:
     """Cut the power before every call of a command that changes names or syncs, or before some."""
     kinds = {"sync", "rename", "remove", "mkdir"}
     points = [op.number for op in bench.ops if op.kind in kinds]
-    tally = Tally(bench.name, POWER, len(points))
+    tally = Tally(bench.name, POWER, len(points), seed=seed)
     begin = time.perf_counter()
     images = bench.folder.with_name(f"{bench.folder.name}.images")
-    for number, kind, image in bench.cut(set(bench.sample(points, most)), images):
+    numbers = set(bench.sample(points, most, tally.draw))
+    for number, kind, image in bench.cut(numbers, images):
         shutil.rmtree(bench.root, ignore_errors=True)
         image.rename(bench.root)
         tally.cases += 1
@@ -92,13 +101,18 @@ def cut_power(bench: Bench, most: int | None = None) -> Tally:
     return tally
 
 
-def runs(folder: Path, commands: list[str], kinds: list[str], most: int | None) -> Iterator[Tally]:
+def runs(
+    folder: Path, wanted: dict[str, list[str]], most: int | None, seed: int
+) -> Iterator[Tally]:
     """Yield a tally per command and fault."""
-    for place, name in enumerate(commands):
+    for place, (name, kinds) in enumerate(wanted.items()):
         bench = Bench(name, COMMANDS[name], folder / f"lab{place}")
         bench.prepare()
         for fault in kinds:
-            yield cut_power(bench, most) if fault == POWER else attack(bench, fault, most)
+            if fault == POWER:
+                yield cut_power(bench, most, seed)
+            else:
+                yield attack(bench, fault, most, seed)
         shutil.rmtree(bench.folder)
         shutil.rmtree(bench.kept)
 
@@ -113,7 +127,8 @@ def write_report(file: Path, tallies: list[Tally]) -> None:
     """Write the figures as JSON; those of other commands, faults and commits stay."""
     known = json.loads(file.read_text(encoding="utf-8"))["tallies"] if file.exists() else []
     new = [asdict(tally) for tally in tallies]
-    rows = {(row["command"], row["fault"], row["code"]): row for row in [*known, *new]}
+    key = ("command", "fault", "code", "seed")
+    rows = {tuple(row.get(name, 0) for name in key): row for row in [*known, *new]}
     order = list(COMMANDS)
     found = {
         "date": date.today().isoformat(),
@@ -144,7 +159,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     kinds = [*FAULTS, POWER]
     total = sum(sum(counts.values()) for counts in cases.values())
     kills = sum(counts[kind] for counts in cases.values() for kind in KILLS)
-    yield f"`python tests/crash.py --points N --report docs/reliability.json`, {found['date']},"
+    yield "`python tests/crash.py --points N --seed SEED --report docs/reliability.json`,"
+    yield f"{found['date']},"
     yield f"{found['system']}:"
     yield f"**{total:,} cases** ({kills:,} kills), **{bad} of them with anything"
     nothing = ", rows lost 0, sessions half-visible 0." if not bad else "."
@@ -175,6 +191,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fault", action="append", choices=[*FAULTS, POWER], help="only these")
     parser.add_argument("--sample", action="store_true", help="some seconds of it, for tests")
     parser.add_argument("--points", type=int, help="at most so many per command and fault")
+    parser.add_argument("--seed", type=int, default=0, help="draw the points; 0 = evenly spread")
     parser.add_argument("--report", type=Path, help="write the figures to this file, as JSON")
     parser.add_argument(
         "--write", type=Path, nargs=2, metavar=("JSON", "PAGE"), help="put figures into a page"
@@ -194,14 +211,15 @@ def main() -> int:
         return 2
     warm_up()
     most = None if options.all else options.points or (3 if options.sample else 10)
-    commands, kinds = options.command or list(COMMANDS), options.fault or [*FAULTS, POWER]
+    kinds = options.fault or [*FAULTS, POWER]
+    wanted = dict.fromkeys(options.command or COMMANDS, kinds)
     if options.sample:
-        commands, kinds = ["delete session"], [*FAULTS, POWER]
+        wanted = {name: ["kill"] for name in _SAMPLE} | {"delete session": [*FAULTS, POWER]}
     tallies = []
     memory = Path("/dev/shm")  # noqa: S108  (syncing is watched, not measured)
     where = memory if memory.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="maplake-crash-", dir=where) as folder:
-        for tally in runs(Path(folder), commands, kinds, most):
+        for tally in runs(Path(folder), wanted, most, options.seed):
             tallies.append(tally)
             if options.report:
                 write_report(options.report, tallies)

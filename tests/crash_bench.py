@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import pkgutil
+import random
 import shutil
 import sys
 import tempfile
@@ -37,6 +38,7 @@ FAULTS: dict[str, tuple[str | int, tuple[str, ...]]] = {
     "torn write": ("torn", ("write",)),
     "torn journal": ("kill", ()),
     "ENOSPC": (errno.ENOSPC, ("write", "open", "sync", "rename", "mkdir", "truncate")),
+    "ENOSPC from there on": (errno.ENOSPC, ("write", "open", "mkdir", "truncate")),
     "EIO on write": (errno.EIO, ("write",)),
     "EIO on fsync": (errno.EIO, ("sync",)),
     "EROFS from there on": (
@@ -48,7 +50,7 @@ POWER = "power cut"
 #: The process is killed as soon as a commit is decided, and the end of its record is lost.
 JOURNAL = "torn journal"
 KILLS = {"kill", "torn write", JOURNAL}
-_LASTING = {"EROFS from there on"}
+_LASTING = {"ENOSPC from there on", "EROFS from there on"}
 _SHEETS = {"animals", "insertion_locations"}
 _MAY_EXIT = {0, 5}
 
@@ -301,11 +303,13 @@ class Bench:
                 chosen.append(op.number)
         return chosen
 
-    def sample(self, numbers: list[int], most: int | None) -> list[int]:
+    def sample(self, numbers: list[int], most: int | None, seed: str = "") -> list[int]:
         """Return at most so many calls: half of them at what is visible, half at what is staged.
 
-        One of them at least is at the record of a commit.
+        They are spread evenly, and with a seed drawn from even shares; one of them at least is at
+        the record of a commit.
         """
+        draw = random.Random(seed)  # noqa: S311 - to try others than last time
         staged = ".maplake/staging/"
         inside = [n for n in numbers if self.ops[n - 1].path.startswith(staged)
                   and self.ops[n - 1].kind != "rename"]  # fmt: skip
@@ -315,7 +319,7 @@ class Bench:
         few = min(len(inside), len(outside), most // 2)
         shares = (few, most - few) if len(inside) < len(outside) else (most - few, few)
         chosen = {
-            part[i * len(part) // share]
+            part[int((i + (draw.random() if seed else 0)) * len(part) / share)]
             for part, share in zip((inside, outside), shares, strict=True)
             for i in range(share)
         }
