@@ -370,7 +370,9 @@ _LACKING = {
     *("setrlimit", "getrlimit", "flock", "lockf", "locking", "symlink"),
 }
 _MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "pty", "msvcrt", "winreg"}
-_ASKS = {"name", "platform", "WINDOWS"}
+_ASKS = {"os.name", "sys.platform", "WINDOWS", "files.WINDOWS"}
+#: What is raised where a system lacks something.
+_RAISED = {"AttributeError", "ImportError", "NotImplementedError", "OSError", "FileNotFoundError"}
 
 
 def _functions(tree):
@@ -383,13 +385,31 @@ def _functions(tree):
 
 def _is_guarded(function):
     nodes = list(ast.walk(function))
-    asks = any(isinstance(n, ast.Attribute | ast.Name) and _last(n) in _ASKS for n in nodes)
+    asks = any(isinstance(n, ast.Attribute | ast.Name) and ast.unparse(n) in _ASKS for n in nodes)
     asks |= any(isinstance(n, ast.Name) and n.id in ("hasattr", "getattr") for n in nodes)
-    return asks or any(isinstance(n, ast.Try) for n in nodes)
+    caught = {
+        name.id
+        for n in nodes
+        if isinstance(n, ast.ExceptHandler) and n.type is not None
+        for name in ast.walk(n.type)
+        if isinstance(name, ast.Name)
+    }
+    return asks or bool(caught & _RAISED)
 
 
-def _last(node):
-    return node.attr if isinstance(node, ast.Attribute) else node.id
+@pytest.mark.parametrize(
+    ("body", "is_fine"),
+    [
+        ("return os.getuid()", False),
+        ("return os.getuid() if path.name else 0", False),
+        ("try:\n        return os.getuid()\n    except KeyError:\n        return 0", False),
+        ("try:\n        return os.getuid()\n    except OSError:\n        return 0", True),
+        ('return os.getuid() if os.name != "nt" else 0', True),
+    ],
+)  # fmt: skip
+def test_a_guard_is_told_from_what_only_looks_like_one(body, is_fine):
+    (function,) = ast.parse(f"def f(path):\n    {body}\n").body
+    assert _is_guarded(function) == is_fine
 
 
 def _lacking(node):

@@ -1,7 +1,8 @@
-"""Every operation by which maplake changes a file system.
+"""Every operation by which writers change a file system.
 
-Nothing else in the package renames, removes or syncs, so that faults can be injected at one
-place and the rules of other operating systems are kept in one place.
+So faults can be injected at one place and the rules of other operating systems are kept in one
+place. Beside it only locks and what the query layer may write (the catalog, a lake's own
+conditions) rename, remove or sync, as they know no writers.
 """
 
 from __future__ import annotations
