@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from maplake.query import aligned, catalog, conditions, sqltext
 from maplake.tables import get, own
 
 SUBJECT = 101
+PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 #: Each ends a name in another way and then does what would be seen: a file beside the lake, a view
 #: or table gone, or more rows than asked for.
 COPY = "COPY (SELECT 1) TO 'pwned.csv'"
@@ -83,8 +85,7 @@ def _content(root: Path) -> dict[str, str]:
 
 
 def _command(name: str):
-    package = "maplake_cli" if find_spec("maplake_cli") else "cli"
-    return __import__(f"{package}.{name}", fromlist=[name])
+    return __import__(f"{PACKAGE}.{name}", fromlist=[name])
 
 
 # ------------------------------------------------------------- names that nothing in the lake has
@@ -262,30 +263,68 @@ def test_partitions_are_numbers_or_names_without_slashes(word):
 
 # ------------------------------------------------------------------------ no place is forgotten
 
-#: Modules that put SQL together, looked at one by one: what they put in are names of the
-#: declarations, numbers, parameters, and what ``sqltext`` quotes; words of users are in the tests
-#: above. Whoever adds one does the same.
+#: Modules that put SQL together and at how many places, looked at one by one: what they put in are
+#: names of the declarations, numbers, parameters, and what ``sqltext`` quotes; words of users are
+#: in the tests above. Whoever adds one does the same.
 FORMATTED = """
-compute/jaw.py exports/lake_globals.py exports/lake_keys.py exports/nwb_behavior.py
-exports/nwb_ephys.py exports/nwb_trials.py exports/recording.py exports/recording_tracking.py
-exports/recording_trials.py exports/recording_units.py exports/rows.py exports/select.py
-plots/behavior.py plots/brain.py plots/coding.py plots/drift.py plots/foraging.py
-plots/lookup.py plots/population.py plots/project.py plots/psth.py plots/quality.py
-plots/selectivity.py plots/slices.py plots/unit_data.py plots/unit_tracking.py query/absent.py
-query/aligned.py query/analysis.py query/catalog.py query/check.py
-query/check_compact.py query/conditions.py query/connection.py query/effects.py
-query/handover.py query/overview.py query/partition.py query/selectivity.py query/views.py
+cli/demo.py:1 cli/psth.py:1 maplake/compute/jaw.py:1 maplake/exports/lake_globals.py:1
+maplake/exports/lake_keys.py:2 maplake/exports/nwb.py:1 maplake/exports/nwb_behavior.py:8
+maplake/exports/nwb_clock.py:3 maplake/exports/nwb_ephys.py:7 maplake/exports/nwb_frame.py:2
+maplake/exports/nwb_trials.py:7 maplake/exports/recording.py:1
+maplake/exports/recording_tracking.py:4 maplake/exports/recording_trials.py:4
+maplake/exports/recording_units.py:9 maplake/exports/rows.py:2 maplake/exports/select.py:3
+maplake/exports/viewer.py:1 maplake/plots/behavior.py:3 maplake/plots/brain.py:2
+maplake/plots/coding.py:1 maplake/plots/drift.py:3 maplake/plots/foraging.py:5
+maplake/plots/lookup.py:6 maplake/plots/population.py:1 maplake/plots/project.py:2
+maplake/plots/psth.py:5 maplake/plots/quality.py:1 maplake/plots/selectivity.py:1
+maplake/plots/slices.py:4 maplake/plots/unit_data.py:6 maplake/plots/unit_tracking.py:4
+maplake/query/absent.py:1 maplake/query/aligned.py:3 maplake/query/analysis.py:1
+maplake/query/catalog.py:5 maplake/query/check.py:8 maplake/query/check_compact.py:1
+maplake/query/conditions.py:2 maplake/query/connection.py:2 maplake/query/effects.py:2
+maplake/query/handover.py:1 maplake/query/overview.py:1 maplake/query/partition.py:5
+maplake/query/selectivity.py:2 maplake/query/views.py:10 maplake/reports/facts.py:3
 """
 _SQL = re.compile(r"\b(SELECT|FROM|WHERE|JOIN|COPY|CREATE|ATTACH|DETACH|COMMENT ON|DROP|SET)\b")
 
 
-def test_no_module_that_puts_sql_together_is_forgotten():
-    top = Path(maplake.__file__).parent
+def _places(tree: ast.AST) -> int:
+    """Return at how many places code fills something into SQL."""
+
+    def is_sql(node: ast.AST) -> bool:
+        return isinstance(node, ast.Constant) and bool(_SQL.search(str(node.value)))
+
+    has_sql, count = any(map(is_sql, ast.walk(tree))), 0
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            count += any(map(is_sql, node.values))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            text = node.func.value  # a template: a text, or a constant of the module
+            template = isinstance(text, ast.Constant) or getattr(text, "id", "x").isupper()
+            fills = node.func.attr in ("format", "format_map", "replace")
+            count += has_sql and fills and template
+    return count
+
+
+def test_no_place_that_puts_sql_together_is_forgotten():
+    package = Path(maplake.__file__).parent
+    commands = Path(import_module(f"{PACKAGE}.main").__file__).parent
     found = set()
-    for path in top.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.JoinedStr):
-                texts = [part.value for part in node.values if isinstance(part, ast.Constant)]
-                if any(_SQL.search(str(text)) for text in texts):
-                    found.add(path.relative_to(top).as_posix())
+    for name, top in (("maplake", package), ("cli", commands)):
+        for path in top.rglob("*.py"):
+            count = _places(ast.parse(path.read_text(encoding="utf-8")))
+            if count:
+                found.add(f"{name}/{path.relative_to(top).as_posix()}:{count}")
     assert sorted(found) == sorted(FORMATTED.split())
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ('lake.sql(f"SELECT {x}")', 1),
+        ('_Q = "SELECT {x}"\nlake.sql(_Q.format(x=1))', 1),
+        ('lake.sql("SELECT {x}".replace("{x}", x))', 1),
+        ('print(f"{x} rows"); name.replace("a", "b"); "SELECT 1"', 0),
+    ],
+)
+def test_a_place_that_puts_sql_together_is_found(code, count):
+    assert _places(ast.parse(code)) == count
