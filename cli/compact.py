@@ -32,6 +32,8 @@ def compact(
     """
     from maplake.ingest import compact as library
 
+    if undo and dry_run:
+        raise typer.BadParameter("choose one of --undo and --dry-run")
     state = state_of(context, json=json)
     if undo:
         state.output.line(f"{library.undo(state.config)} merged files were removed")

@@ -52,6 +52,8 @@ def delete(
             + ", ".join(("subject_id", "session", "insertion_number")[: _LEVELS[what]]),
             param_hint="NUMBERS",
         )
+    if undo and dry_run:
+        raise typer.BadParameter("choose one of --undo and --dry-run")
     state = state_of(context, json=json)
     wrong = next((word for word in numbers[1:] if not word.isdecimal()), None)
     if wrong is not None:

@@ -32,6 +32,9 @@ EXIT_CODES = {
     130: "interrupted",
 }
 
+#: What DuckDB makes of Ctrl-C, an error like any other.
+_INTERRUPTED = "Query interrupted"
+
 # typer keeps the base of its usage errors private; its public one leads there.
 _USAGE: type[Exception] = typer.BadParameter.__mro__[2]
 _PASS: tuple[type[BaseException], ...] = (
@@ -56,6 +59,8 @@ class Guarded(TyperGroup):
             _show(ctx, error)
             raise typer.Exit(error.exit_code) from None
         except Exception as error:
+            if str(error) == _INTERRUPTED:
+                raise KeyboardInterrupt from None
             _show(ctx, error)
             raise typer.Exit(UNEXPECTED) from None
 

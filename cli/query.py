@@ -115,7 +115,7 @@ def sql(
         raise typer.BadParameter("choose one of --csv, --json and --parquet")
     state = state_of(context, json=json)
     with _query_faults():
-        relation = state.lake().sql(sys.stdin.read() if query == "-" else query)
+        relation = _relation(state.lake(), sys.stdin.read() if query == "-" else query)
         if relation is None:
             state.output.note("done, no rows")
         elif parquet is not None:
@@ -126,6 +126,34 @@ def sql(
             write_json_rows(_batches(relation))
         else:
             _show(state.output, relation, rows)
+
+
+def _relation(lake: Any, text: str) -> Any:
+    """Return the rows of a query, its columns called differently, or None without any.
+
+    Raises
+    ------
+    QueryError
+        If there is nothing to ask, or more than can be shown.
+    """
+    import duckdb
+
+    from maplake.errors import QueryError
+
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise QueryError("the query is not UTF-8") from None
+    found = duckdb.extract_statements(text)
+    if not found:
+        raise QueryError("there is nothing to ask", expected="SQL")
+    if sum(one.type == duckdb.StatementType.SELECT for one in found) > 1:
+        raise QueryError("only one query's rows can be shown", hint="Ask one after the other.")
+    relation = lake.sql(text)
+    names = [] if relation is None else relation.columns
+    if len(set(names)) < len(names):  # of two tables; in a query within a query they are told apart
+        relation = lake.sql(f"FROM ({found[-1].query.rstrip().rstrip(';')}\n)")
+    return relation
 
 
 @contextmanager

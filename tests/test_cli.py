@@ -132,6 +132,13 @@ def test_a_process_knows_all_commands_though_it_makes_one_ready(home, args, code
     assert said in re.sub(r"[│\s]+", " ", done.stdout + done.stderr)
 
 
+@pytest.mark.parametrize("words", [["compact"], ["delete", "session", "MK001", "1"]])
+def test_what_only_looks_does_not_undo(home, words):
+    done = run(*words, "--undo", "--dry-run")
+    assert done.exit_code == 2
+    assert "choose one of" in done.stderr
+
+
 def test_error_as_json_keeps_standard_output_clean():
     done = run("--config", "nothing.toml", "status", "--json")
     assert done.stdout == ""

@@ -88,6 +88,44 @@ def test_sql_faults_are_ours(lake):
         assert "Error" in done.stderr
 
 
+def test_columns_of_one_name_keep_their_values(lake):
+    query = "FROM (VALUES (1, 2)) a(x, y), (VALUES (3, 4)) b(x, y) -- both\n;"
+    assert run("sql", query, "--csv").stdout == "x,y,x_1,y_1\n1,2,3,4\n"
+    assert json.loads(run("sql", query, "--json").stdout) == [{"x": 1, "y": 2, "x_1": 3, "y_1": 4}]
+    assert [line.split() for line in run("sql", query).stdout.splitlines()] == [
+        ["x", "y", "x_1", "y_1"],
+        ["1", "2", "3", "4"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("SELECT 1 AS a; SELECT 2 AS b", "only one query's rows"),
+        ("", "nothing to ask"),
+        (" -- nothing\n;", "nothing to ask"),
+        ("SELECT '\udce9'", "not UTF-8"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(lake, query, said):
+    done = run("sql", query)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+def test_what_a_query_needs_may_stand_before_it(lake):
+    made = "CREATE TEMP TABLE here AS SELECT 7 AS n; FROM here"
+    assert run("sql", made, "--csv").stdout == "n\n7\n"
+
+
+def test_an_interrupted_query_is_no_fault_of_maplake(lake, monkeypatch):
+    def interrupted(*_args, **_options):
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr(maplake, "open", interrupted)
+    assert run("sql", "SELECT 1").exit_code == 130
+
+
 def test_tables_of_one_table():
     done = run("tables", "ephys.good_period")
     assert "good_period_start" in done.stdout

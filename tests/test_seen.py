@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -54,6 +55,17 @@ def test_a_file_that_has_gone_is_seen(lab):
     ingest(lab)
     next((lab.directory / "ephys").rglob("*bitcode.mat")).unlink()
     assert kinds(ingest(lab)) == ["failed"]
+
+
+def test_what_is_in_the_lake_is_listed_though_it_is_not_found_any_more(lab):
+    ingest(lab)
+    before = [(s.kind, s.name, s.rows) for s in status(load(lab.config)) if s.status == "in"]
+    for name in ("ephys", "behavior"):
+        shutil.rmtree(next((lab.directory / name).iterdir()))
+        found = [s for s in status(load(lab.config)) if s.status == "in"]
+        assert [(s.kind, s.name, s.rows) for s in found] == before
+        gone = [s.kind for s in found if s.reason and "not found" in s.reason]
+        assert gone == (["ephys"] if name == "ephys" else ["behavior", "ephys"])
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"readers": 1}', '{"folders": []}'])

@@ -220,20 +220,18 @@ def stat_of(source: Source) -> list[list[Any]]:
         ) from error
 
 
-def held_back(cause: str) -> str:
-    """Say why a source waits for another one of its session."""
-    return (
-        f"held back because {cause} failed; to take in the others alone, name their kind, as in "
-        "`maplake ingest behavior`"
-    )
+def held_back(kind: str, cause: str) -> str:
+    """Say why a source waits for another one of its session, a failed one of some kind."""
+    why = f"held back because {cause} failed"
+    if kind == BEHAVIOR:  # all others are aligned to it
+        return why
+    return f"{why}; to take in others alone, name their kind, as in `maplake ingest behavior`"
 
 
 def _hold_back(items: list[Item]) -> list[Item]:
     """Let nothing of a session in while one of its sources is faulty at first sight."""
-    faulty = next((item.source.name for item in items if item.status == FAILED), None)
+    faulty = next((item.source for item in items if item.status == FAILED), None)
     if faulty is None:
         return items
-    return [
-        Item(item.source, WAITING, held_back(faulty)) if item.status == PLANNED else item
-        for item in items
-    ]
+    why = held_back(*faulty.key)
+    return [Item(item.source, WAITING, why) if item.status == PLANNED else item for item in items]

@@ -55,7 +55,7 @@ from maplake.tables import get
 
 _ANIMALS = "animals.json"  # below the folder of what was found out before
 
-GONE = "in the lake, but its raw file has gone"
+GONE = "in the lake, but its raw files were not found"
 
 #: Finders of the kinds whose sources are placed by animal and day; a kind's sources are also
 #: looked for where other kinds need them.

@@ -147,7 +147,7 @@ def stage_records(
 
 def _keep_out(config: Config, session: SessionPlan, result: StagedSession) -> list[SourceReport]:
     """Record which source kept a session out; nothing of the session becomes visible."""
-    held = held_back(next(iter(result.errors))[1])
+    held = held_back(*next(iter(result.errors)))
     reports, states = [], []
     for item in session.items:
         error = result.errors.get(item.source.key)

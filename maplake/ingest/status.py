@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from maplake.config import Config
+from maplake.ingest.decide import ORDER
 from maplake.ingest.index import read_index
 from maplake.ingest.lakes import check_version
 from maplake.ingest.locations import KIND as LOCATION
@@ -52,7 +53,7 @@ def status(config: Config) -> list[SourceReport]:
     reports: list[SourceReport] = []
     for session in plan.sessions:
         reports += [_of_item(session, item, editions) for item in session.items]
-        reports += [_of_state(s, session.h2o) for s in session.state.values() if s.kind == LOCATION]
+        reports += _of_states(session, editions)
         reports += _absent(config, session)
     return reports + [report_item(item) for item in plan.others]
 
@@ -103,6 +104,7 @@ def _missing(session: SessionPlan, kind: str, insertion_number: int | None) -> S
 
 
 _HOW = "`maplake rebuild --outdated` reads it again"
+_NOT_FOUND = "its raw files were not found"
 
 
 def _of_item(session: SessionPlan, item: Item, editions: Mapping[str, Edition]) -> SourceReport:
@@ -113,8 +115,7 @@ def _of_item(session: SessionPlan, item: Item, editions: Mapping[str, Edition]) 
         why = outdated_by(state, editions) if state is not None else []
         if why:
             report.status = OUTDATED
-            last = "its raw files have gone" if item.reason == GONE else _HOW
-            report.reason = "; ".join([*why, last])
+            report.reason = "; ".join([*why, _NOT_FOUND if item.reason == GONE else _HOW])
     elif item.status == PLANNED:
         report.status, report.reason = _waiting(state)
     return report
@@ -126,6 +127,20 @@ def _waiting(state: SourceState | None) -> tuple[str, str]:
     if state.status == FAILED:
         return FAILED, state.reason or "unknown"
     return WAITING, "its files or settings changed: the next ingest reads it again"
+
+
+def _of_states(session: SessionPlan, editions: Mapping[str, Edition]) -> Iterator[SourceReport]:
+    """Yield what the lake has of a session though nothing of it was found, or from a sheet."""
+    found = {item.source.key for item in session.items}
+    for key, state in session.state.items():
+        report = _of_state(state, session.h2o)
+        if state.kind == LOCATION:
+            yield report
+        elif state.kind in ORDER and key not in found and state.status == IN:
+            why = outdated_by(state, editions)
+            report.status = OUTDATED if why else IN
+            report.reason = "; ".join([*why, _NOT_FOUND]) if why else GONE
+            yield report
 
 
 def _of_state(state: SourceState, h2o: str) -> SourceReport:

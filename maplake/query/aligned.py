@@ -69,7 +69,8 @@ def no_units(con: Connection, keys: Mapping[str, Any]) -> NotFoundError:
     return absent(lambda query: frame(con, query), keys) or NotFoundError(
         "there are no units",
         place=place(keys),
-        hint="ephys.unit lists them; those of quality 'all' are left out without all_units.",
+        hint="ephys.unit lists them; those of quality 'all' are left out without all_units "
+        "(--all-units).",
     )
 
 
