@@ -267,10 +267,10 @@ def test_partitions_are_numbers_or_names_without_slashes(word):
 #: names of the declarations, numbers, parameters, and what ``sqltext`` quotes; words of users are
 #: in the tests above. Whoever adds one does the same.
 FORMATTED = """
-cli/demo.py:1 cli/psth.py:1 maplake/compute/jaw.py:1 maplake/exports/lake_globals.py:1
-maplake/exports/lake_keys.py:2 maplake/exports/nwb.py:1 maplake/exports/nwb_behavior.py:8
-maplake/exports/nwb_clock.py:3 maplake/exports/nwb_ephys.py:7 maplake/exports/nwb_frame.py:2
-maplake/exports/nwb_trials.py:7 maplake/exports/recording.py:1
+cli/demo.py:1 cli/psth.py:1 cli/query.py:1 maplake/compute/jaw.py:1
+maplake/exports/lake_globals.py:1 maplake/exports/lake_keys.py:2 maplake/exports/nwb.py:1
+maplake/exports/nwb_behavior.py:8 maplake/exports/nwb_clock.py:3 maplake/exports/nwb_ephys.py:7
+maplake/exports/nwb_frame.py:2 maplake/exports/nwb_trials.py:7 maplake/exports/recording.py:1
 maplake/exports/recording_tracking.py:4 maplake/exports/recording_trials.py:4
 maplake/exports/recording_units.py:9 maplake/exports/rows.py:2 maplake/exports/select.py:3
 maplake/exports/viewer.py:1 maplake/plots/behavior.py:3 maplake/plots/brain.py:2
