@@ -114,6 +114,11 @@ def test_a_session_with_a_bad_file_stays_out_whole(raw, tmp_path, faults):
         place: kind for place, kind, _, _ in faults
     }, reasons(report)
     assert all(s.reason for s in failed.values())
+    held = [s for s in report.sources if "held back" in (s.reason or "")]
+    assert held
+    for one in held:  # nothing can be taken in without the session's behavior
+        alone = failed[one.h2o, one.session].kind != "behavior"
+        assert ("to take in others alone" in one.reason) == alone
     animals = {a.h2o: a.subject_id for a in raw.animals}
     out = {(animals[h2o], number) for (h2o, number), _, _, _ in faults}
     root = lake_root(lab)

@@ -257,7 +257,7 @@ def test_a_commit_that_is_decided_says_so_though_the_disk_fails(layout, monkeypa
             sync(path)
 
         monkeypatch.setattr(files, "sync_dir", failing)
-        with pytest.raises(LakeError, match="decided"):
+        with pytest.raises(LakeError, match="The commit is decided"):
             commit(layout, [staged], {})
         monkeypatch.undo()
     with write_lock(layout.root):
