@@ -17,7 +17,6 @@ import numpy.typing as npt
 from maplake.errors import QueryError
 from maplake.query.aligned import Aligned
 from maplake.query.numbers import Floats, bin_index
-from maplake.query.refusal import refused
 from maplake.query.spike_file import Batch, batches
 
 if TYPE_CHECKING:
@@ -76,10 +75,10 @@ def binned(
     counts = np.zeros(math.prod(shape), np.int32)
     if not counts.size or not len(trials):
         return counts.reshape(shape)
-    units, trials = _typed(units), _typed(trials).sort("spike_trial")
+    trials = trials.sort("spike_trial")
     rows = _Rows(trials["spike_trial"].to_numpy())
     bins = _Bins(trials, edges)
-    group = np.append(trials["group"].to_numpy() * shape[2], _NOWHERE)
+    group = np.append(trials["group"].to_numpy().astype(np.int64) * shape[2], _NOWHERE)
     for part, spikes in _spikes(aligned, keys, units):
         cells = _Lookup(part["unit"].to_numpy(), part["place"].to_numpy() * math.prod(shape[1:]))
         for unit, trial, sample in spikes:
@@ -94,18 +93,6 @@ def binned(
                     number = np.bincount(cell - first)
                     counts[first : first + len(number)] += number.astype(np.int32)
     return counts.reshape(shape)
-
-
-def _typed(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return units or trials with the types that are counted with; files may be damaged."""
-    import polars as pl
-
-    whole = {"unit": pl.Int32, "spike_trial": pl.Int32, "group": pl.Int64}
-    types = whole | {"origin_sample": pl.Float64, "sampling_rate": pl.Float64}
-    try:
-        return rows.cast({name: kind for name, kind in types.items() if name in rows.columns})
-    except pl.exceptions.PolarsError as error:
-        raise refused(error) from error
 
 
 def _spikes(
