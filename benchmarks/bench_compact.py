@@ -1,20 +1,24 @@
 """What `maplake compact` saves: queries through the views before and after.
 
-    python benchmarks/bench_compact.py LAKE
+    python benchmarks/bench_compact.py [LAKE] [--sessions 200] [--folder DIR] [--json FILE]
 
-LAKE is the folder of a lake with many sessions, such as the one that big_lake.py makes. Its
-merged files are removed and made again.
+LAKE is the folder of a lake with many sessions; without it, big_lake.py makes one, unless the
+folder has it already. Its merged files are removed and made again. Each query is held against
+itself before that.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-import statistics
 import sys
-import time
+import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
+import big_lake
+from harness import Figure, save, shortest, took
 
 import maplake
 from maplake.config import Config
@@ -30,42 +34,42 @@ QUERIES = {
 }
 
 
-def milliseconds(work, repeats=5):
-    work()
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return 1000 * statistics.median(times)
-
-
 def measure(root):
     with maplake.open(root) as lake:
         keys = lake.sql("SELECT subject_id, session FROM experiment.session LIMIT 1").fetchall()
         key = dict(zip(("subject_id", "session"), keys[0], strict=True))
-        found = {
-            name: milliseconds(lambda q=query: lake.sql(q, key if "$" in q else None).fetchall())
+        works = {
+            name: lambda q=query: lake.sql(q, key if "$" in q else None).fetchall()
             for name, query in QUERIES.items()
         }
-        found["lake.sessions()"] = milliseconds(lake.sessions)
-    return found
+        return shortest({**works, "lake.sessions()": lake.sessions}, 6)
 
 
-def main():
-    root = Path(sys.argv[1]).resolve()
+def compared(root):
     config = dataclasses.replace(Config(), lake=dataclasses.replace(Config().lake, root=root))
     undo(config)
-    before = measure(root)
-    begin = time.perf_counter()
-    done = compact(config)
-    seconds = time.perf_counter() - begin
+    before, done = measure(root), []
+    seconds = took(lambda: done.extend(compact(config)))
     after = measure(root)
     files, merged = sum(d.files for d in done), sum(d.merged for d in done)
     print(f"{files} files of {len(done)} tables merged into {merged} in {seconds:.1f} s\n")
-    print(f"{'':30}{'before, ms':>12}{'after, ms':>12}{'ratio':>8}")
-    for name, old in before.items():
-        print(f"{name:30}{old:12.1f}{after[name]:12.1f}{old / after[name]:8.1f}")
+    return [Figure(f"{n}, all merged", t, "the same, nothing merged", before[n])
+            for n, t in after.items()]  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("lake", type=Path, nargs="?", help="a lake with many sessions")
+    parser.add_argument("--sessions", type=int, default=200, help="of a lake that is made")
+    parser.add_argument("--folder", type=Path, help="keep that lake here; default: temporary")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        root = options.lake
+        if root is None:
+            size = {"sessions": options.sessions, "units": 50, "spikes": 10_000 * options.sessions}
+            root = big_lake.config_of(options.folder or Path(temporary), **size).lake.root
+        save(compared(root.resolve()), options.json)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Time and peak memory of the exports of one large session.
 
-    python benchmarks/bench_exports.py [--spikes 3500000] [--folder DIR]
+    python benchmarks/bench_exports.py [--spikes 3500000] [--folder DIR] [--json FILE]
 
 Writes a simulated lake (2 probes x 300 units x 3.5 million spikes, 400 trials) unless the folder
 has it already; then runs each export in a process of its own, so that its peak memory is its own.
+The floor is DuckDB copying every spike to one file, in a process of its own, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
 from bench_query import simulate
+from harness import Figure, save, took
 
 ROOT = Path(__file__).parents[1]
 EXPORTS = {
@@ -50,21 +54,38 @@ def run(lake: Path, out: Path, args: list[str]) -> tuple[float, float, int]:
     return seconds, memory, size
 
 
+def copy(lake: Path, out: Path) -> None:
+    """Copy every spike: what the floor does."""
+    text = (
+        "import duckdb, sys\n"
+        "query = \"COPY (FROM read_parquet('{}')) TO '{}' (COMPRESSION zstd)\"\n"
+        "duckdb.sql(query.format(*sys.argv[1:]))"
+    )
+    files = lake / "tables/ephys/spike/**/part.parquet"
+    subprocess.run([sys.executable, "-c", text, files, out / "floor.parquet"], check=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spikes", type=int, default=3_500_000, help="per probe")
-    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--folder", type=Path, help="keep the lake here; default: temporary")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         lake = (options.folder or Path(temporary)) / "lake"
         if not (lake / "lake.duckdb").exists():
+            lake.mkdir(parents=True, exist_ok=True)
             simulate(lake, options.spikes)
+        floor = min(took(lambda: copy(lake, Path(temporary))) for _ in range(3))
+        figures = []
         for name, args in EXPORTS.items():
             out = Path(temporary) / "out"
             out.mkdir()
             seconds, memory, size = run(lake, out, args)
             print(f"{name:<30} {seconds:6.1f} s {memory:8.0f} MB peak {size / 1e6:8.1f} MB written")
             shutil.rmtree(out)
+            figures.append(Figure(name, seconds, "DuckDB copying every spike", floor))
+        save(figures, options.json)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ The floor reads the same files with the format's own library and writes as many 
 from nothing and checked for nothing. The best of several runs counts.
 
     python benchmarks/bench_formats.py [--trials 400] [--units 100] [--repeat 3] [--only NAME]
+        [--folder DIR] [--json FILE]
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import csv
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,12 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
 import h5py
 import nrrd
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from harness import Figure, save
 from scipy.io import loadmat
 
 from maplake import simulate
@@ -256,8 +261,8 @@ def histology_reader(reader: Any, path: Path, folder: Path) -> Callable[[Path], 
     return reading(lambda: reader.read(path, context))
 
 
-def measure(case: Case, folder: Path, repeat: int) -> None:
-    """Print a line."""
+def measure(case: Case, folder: Path, repeat: int) -> Figure:
+    """Print a line; return the figure."""
     ours, floor, size = [], [], 0
     for _ in range(repeat):
         shutil.rmtree(folder, ignore_errors=True)
@@ -277,6 +282,7 @@ def measure(case: Case, folder: Path, repeat: int) -> None:
         f"{min(ours) / min(floor):7.2f} times its library ({min(floor) * 1e3:.1f} ms), "
         f"{size / 1e6:.2f} MB written"
     )
+    return Figure(case.name, min(ours), "its library", min(floor))
 
 
 def main() -> None:
@@ -286,13 +292,15 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=100)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", default="")
+    parser.add_argument("--folder", type=Path, help="keep the raw files here; default: temporary")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        lab = simulate.whole_lab(folder / "raw", trials=options.trials, units=options.units)
-        for case in cases(lab):
-            if options.only.lower() in case.name.lower():
-                measure(case, folder / "out", options.repeat)
+        raw = (options.folder or Path(name)) / "raw"
+        shutil.rmtree(raw, ignore_errors=True)  # what is simulated is not told from files alone
+        lab = simulate.whole_lab(raw, trials=options.trials, units=options.units)
+        wanted = [c for c in cases(lab) if options.only.lower() in c.name.lower()]
+        save([measure(case, Path(name) / "out", options.repeat) for case in wanted], options.json)
 
 
 if __name__ == "__main__":

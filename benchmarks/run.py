@@ -5,8 +5,7 @@
 
 ``--quick`` takes small lakes and leaves out the annotation volume. A ratio is held against the
 median of the earlier runs on machines of the same kind; the history is benchmarks/history.jsonl.
-A time over its limit is told and is no failure: machines differ. The other benchmarks here are of
-their own: they compare what has no promise.
+A time over its limit is told and is no failure: machines differ.
 """
 
 from __future__ import annotations
@@ -39,6 +38,11 @@ SUITES: dict[str, tuple[list[str] | None, list[str]]] = {
     "ingest": (["--trials", "60", "--units", "60", "--repeat", "2"], []),
     "tracking": (["--trials", "40"], []),
     "ccf": (None, []),
+    "formats": (["--trials", "40", "--units", "20", "--repeat", "2"], []),
+    "compact": (["--sessions", "20"], []),
+    "exports": (["--spikes", "300000"], []),
+    "figures": (["--most", "1"], []),
+    "report": (["--units", "10", "--trials", "60"], []),
 }
 
 _HEAD = """\
@@ -125,7 +129,7 @@ def _time(seconds: float) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small lakes, under three minutes")
+    parser.add_argument("--quick", action="store_true", help="small lakes, some minutes")
     parser.add_argument("--only", choices=SUITES, action="append", help="only this benchmark")
     parser.add_argument("--folder", type=Path, help="keep the lakes here for the next run")
     parser.add_argument("--no-history", action="store_true", help="do not add to the history")

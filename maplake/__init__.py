@@ -57,10 +57,14 @@ def open(path: str | Path = ".", *, snapshot: str | None = None) -> Lake:  # noq
     return Lake(root, recover)
 
 
-def recover(root: Path) -> None:
+def recover(root: Path) -> bool:
     """Finish what a crashed writer left: a decided commit, the catalog that goes with it.
 
     The one place where reading may write. What cannot be finished is left to the next writer.
+
+    Returns
+    -------
+    False where this process may not write to a lake in which a commit is to be finished.
     """
     from contextlib import suppress
 
@@ -68,16 +72,17 @@ def recover(root: Path) -> None:
     from maplake.layout import Layout
     from maplake.query import catalog
 
-    journal = Layout(root).journal
+    journal, can_write = Layout(root).journal, True
     if journal.is_dir() and any(journal.iterdir()):
         from maplake.writers.commit import recover_if_needed
 
-        recover_if_needed(root)
+        can_write = recover_if_needed(root)
     if catalog.is_due(root):
         from maplake.writers.lock import write_lock
 
         with suppress(MaplakeError, OSError), write_lock(root, timeout_s=0):
             catalog.refresh(root)
+    return can_write
 
 
 def __getattr__(name: str) -> Any:

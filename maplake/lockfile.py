@@ -27,7 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["BEAT_S", "STALE_S", "HeldError", "Lock"]
+__all__ = ["BEAT_S", "STALE_S", "HeldError", "Lock", "Onlooker"]
 
 log = logging.getLogger(__name__)
 
@@ -219,6 +219,35 @@ class Lock:
         self._file = None
 
 
+class Onlooker:
+    """Looks at a lock for one who may not write, and so cannot try it.
+
+    Parameters
+    ----------
+    path
+        The lock file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._marker = path.with_name(f"{path.name}.json")
+        self._last: _Marker | None = None
+        self._renewed = self._held = time.monotonic()
+
+    def idle_s(self) -> float:
+        """Return how long (s) nobody alive was seen to hold the lock; to be asked repeatedly.
+
+        The clocks of two machines differ, and that of the file system cannot be asked without
+        writing: a holder is dead who does not renew the marker for :data:`STALE_S` meanwhile.
+        """
+        found, now = _read(self._marker), time.monotonic()
+        if found != self._last:
+            self._last, self._renewed = found, now
+        is_renewed = found is not None and now - self._renewed <= STALE_S
+        if found is not None and is_renewed and not _is_of_dead_process(found.holder):
+            self._held = now
+        return now - self._held
+
+
 _UNKNOWN = object()
 
 
@@ -281,14 +310,19 @@ def _give_back(aside: Path, marker: Path) -> None:
 
 
 def _is_dead(found: _Marker, file: int, *, native: bool) -> bool:
-    here = found.holder.get("machine") == _machine()
-    if here and native:  # it would hold the system's lock
+    if native and found.holder.get("machine") == _machine():  # it would hold the system's lock
         return True
-    if here and found.holder.get("host") == socket.gethostname() and _has_gone(found.holder):
+    if _is_of_dead_process(found.holder):
         return True
     os.utime(file)  # the file system's own clock, whatever that of this machine says
     age_s = (os.fstat(file).st_mtime_ns - found.renewed_ns) / 1e9
     return age_s > (STALE_S if found.holder else _WRITTEN_S)
+
+
+def _is_of_dead_process(holder: dict[str, Any]) -> bool:
+    """Whether a holder is a process of this very host that has gone."""
+    me = (_machine(), socket.gethostname())
+    return (holder.get("machine"), holder.get("host")) == me and _has_gone(holder)
 
 
 def _has_gone(holder: dict[str, Any]) -> bool:

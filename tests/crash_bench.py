@@ -9,6 +9,7 @@ import json
 import os
 import pkgutil
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -27,7 +28,7 @@ if not find_spec("maplake"):  # run from a checkout that is not installed
 import crash_commands
 import power
 from crash_commands import Command
-from faults import Op, Run, watch
+from faults import WORKERS, Decide, Op, Run, watch
 
 State = dict[str, str]
 CLI = "maplake_cli" if find_spec("maplake_cli") else "cli"
@@ -53,6 +54,7 @@ KILLS = {"kill", "torn write", JOURNAL}
 _LASTING = {"ENOSPC from there on", "EROFS from there on"}
 _SHEETS = {"animals", "insertion_locations"}
 _MAY_EXIT = {0, 5}
+_OPENED = re.compile(r"\.maplake/snapshots/[^/]+/lake(/|$)")
 
 
 def warm_up() -> None:
@@ -113,7 +115,11 @@ def state_of(root: Path) -> State:
             if path.is_file():
                 found[path.relative_to(root).as_posix()] = _hash(path)
     for path in (root / ".maplake" / "snapshots").rglob("*"):
-        found[path.relative_to(root).as_posix()] = "snapshot"
+        name = path.relative_to(root).as_posix()
+        if path.name.startswith(".lake.duckdb."):  # not finished; cleared away some minutes later
+            continue
+        is_opened = _OPENED.match(name) and path.suffix in (".json", ".parquet")
+        found[name] = _hash(path) if is_opened else "snapshot"
     for name in ("tables.json", "sessions.json", "conditions.json", "format.json"):
         path = root / ".maplake" / name
         if path.exists():
@@ -134,9 +140,12 @@ def _hash(path: Path) -> str:
 
 
 def data_of(state: State) -> State:
-    """Return what commits change; the registry of numbers and the version have their own writes."""
+    """Return what commits change; the registry of numbers and the version have their own writes.
+
+    So has an opened snapshot, a view of what is kept: whoever opens it next finishes it.
+    """
     own = (".maplake/sessions.json", ".maplake/format.json")
-    return {path: digest for path, digest in state.items() if path not in own}
+    return {p: digest for p, digest in state.items() if p not in own and not _OPENED.match(p)}
 
 
 def views_agree(root: Path) -> None:
@@ -264,11 +273,17 @@ class Bench:
             if op.kind == "rename" and op.other.startswith(".maplake/log/"):
                 self.states.append(state_of(self.root))
 
-        run = watch(lambda: maplake(self.folder, *arguments), self.root, look)
+        run = self._watched(arguments, look)
         if run.code:
             raise RuntimeError(f"{self.name}: {run.text}")
         self.ops = run.ops
-        self.states.append(state_of(self.root))
+        end = state_of(self.root)
+        self.restart()
+        for other in self.command.also:
+            watch(lambda other=other: maplake(self.folder, *other), self.root, look)
+        if self.command.also and state_of(self.root) != end:
+            raise AssertionError(f"{self.name}: {self.command.also} end elsewhere")
+        self.states.append(end)
         if run.outside:
             raise AssertionError(f"{self.name} writes outside the lake: {sorted(run.outside)}")
 
@@ -339,7 +354,7 @@ class Bench:
             later = fault in _LASTING and op.number > number and op.kind in kinds
             return action if op.number == number or later else None
 
-        run = watch(lambda: maplake(self.folder, *arguments), self.root, decide)
+        run = self._watched(arguments, decide)
         if fault == JOURNAL:
             for record in (self.root / ".maplake" / "journal").glob("*.json"):
                 os.truncate(record, record.stat().st_size * (number % 3) // 3)
@@ -360,17 +375,23 @@ class Bench:
                     found.append((op.number, kind, target))
             disk.follow(op)
 
-        watch(lambda: maplake(self.folder, *arguments), self.root, look)
+        self._watched(arguments, look)
         yield from found
+
+    def _watched(self, arguments: list[str], decide: Decide) -> Run:
+        work = lambda: maplake(self.folder, *arguments)  # noqa: E731
+        return watch(work, self.root, decide, self.command.whose)
 
     def verify(self, run: Run, fault: str, number: int) -> None:
         """See that the lake is as it was before or after; raise AssertionError if not."""
         if fault not in KILLS:
-            self._told(run)
+            self._told(run, _MAY_EXIT)
+        elif self.command.whose == WORKERS:  # another one does its task
+            self._told(run, {0})
         self.recovers(reader_first=number % 2 == 0)
 
-    def _told(self, run: Run) -> None:
-        if run.code not in _MAY_EXIT:
+    def _told(self, run: Run, may_exit: set[int]) -> None:
+        if run.code not in may_exit:
             raise AssertionError(f"exit code {run.code}: {run.text[-3500:]}")
         if run.code == 0 and data_of(state_of(self.root)) != data_of(self.states[-1]):
             raise AssertionError(f"exit code 0, but it is not done: {run.text[-300:]}")
@@ -492,4 +513,5 @@ class Bench:
             odd = sorted({p for p, _ in set(state_of(self.root).items())
                           ^ set(self.states[-1].items())})  # fmt: skip
             raise AssertionError(f"given again, it ends elsewhere: {odd[:6]} of {len(odd)}")
-        forked(lambda: views_agree(self.root))
+        for lake in (self.root, *self.root.glob(".maplake/snapshots/*/lake")):
+            forked(lambda lake=lake: views_agree(lake))

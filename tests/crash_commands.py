@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from faults import EVERYBODY, OWN, WORKERS
 
 from maplake import simulate
 
@@ -32,12 +33,19 @@ class Command:
         Whether it may be given twice; one that may not is told so by its exit code.
     tables
         Whether it changes tables (the others change the catalog alone).
+    whose
+        Whose calls are tried, of a command that starts processes.
+    also
+        Commands that bring the lake to the same end by another order of commits, as processes side
+        by side may.
     """
 
     arguments: tuple[str, ...]
     before: Callable[[Path, Cli], None]
     again: bool = True
     tables: bool = True
+    whose: str = EVERYBODY
+    also: tuple[tuple[str, ...], ...] = ()
 
 
 def make_lab(folder: Path) -> None:
@@ -70,6 +78,11 @@ def first_only(folder: Path, cli: Cli) -> None:
     _done(cli("ingest", "--no-compute"))
     for path in later:
         shutil.move(folder / f"kept_{path.name}", path)
+
+
+def numbered(_folder: Path, cli: Cli) -> None:
+    """Take in everything but the sessions, which get their numbers."""
+    _done(cli("ingest", "--print-commands"))
 
 
 def all_in(_folder: Path, cli: Cli) -> None:
@@ -109,6 +122,12 @@ def kept(folder: Path, cli: Cli) -> None:
     _done(cli("snapshot", "paper"))
 
 
+def kept_and_replaced(folder: Path, cli: Cli) -> None:
+    """Keep the lake under a name; the new sorting then replaces the old one."""
+    kept(folder, cli)
+    _done(cli("ingest", "--replace"))
+
+
 def replaced(folder: Path, cli: Cli) -> None:
     """Let the new sorting replace the old one."""
     sorted_again(folder, cli)
@@ -127,11 +146,17 @@ def _done(code: int) -> None:
 
 
 _SESSION = ("session", SUBJECT, "1")
+_WORKERS = ("ingest", "--workers", "2", "--no-compute")
+_LATER_FIRST = tuple(
+    ("ingest", "--subject", SUBJECT, "--session", number, "--no-compute") for number in "21"
+)
 
 COMMANDS: dict[str, Command] = {
     "init": Command(("init",), nothing),
     "ingest (new lake)": Command(("ingest",), nothing),
     "ingest": Command(("ingest",), first_only),
+    "ingest --workers, committer": Command(_WORKERS, numbered, whose=OWN, also=_LATER_FIRST),
+    "ingest --workers, a worker": Command(_WORKERS, numbered, whose=WORKERS, also=_LATER_FIRST),
     "ingest --replace": Command(("ingest", "--replace"), sorted_again),
     "compute": Command(("compute",), all_in),
     "compute --remove": Command(
@@ -148,6 +173,7 @@ COMMANDS: dict[str, Command] = {
     "delete session (compacted)": Command(("delete", *_SESSION, "--yes"), all_merged, again=False),
     "snapshot": Command(("snapshot", "paper"), all_in, again=False),
     "ingest --replace (snapshot)": Command(("ingest", "--replace"), kept),
+    "open snapshot": Command(("--snapshot", "paper", "tables"), kept_and_replaced, tables=False),
     "delete-snapshot": Command(("delete-snapshot", "paper"), kept, again=False),
     "restore": Command(("restore", SUBJECT, "1", "1", "{archived}"), replaced, again=False),
 }

@@ -63,6 +63,9 @@ _ANSWER = struct.Struct("=Qqii")
 _GO_ON = 1
 _HERE = -100  # AT_FDCWD
 
+#: Whose calls count: those of all processes, of the command's own, of those that it starts.
+EVERYBODY, OWN, WORKERS = "everybody", "own", "workers"
+
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -70,7 +73,8 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 class Op:
     """One call: its number (from 1), what it does, to which path (below the root), with how much.
 
-    ``other`` is the target of a rename; ``handle`` and ``flags`` are those of a write or open.
+    The number is 0 if it is of a process whose calls do not count. ``other`` is the target of a
+    rename; ``handle`` and ``flags`` are those of a write or open.
     """
 
     number: int
@@ -158,6 +162,7 @@ def _child(work: Callable[[], int], link: socket.socket, words: int) -> None:
         os.dup2(words, 1)
         os.dup2(words, 2)
         sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # for processes that it starts
         socket.send_fds(link, [b"."], [_install()])
         code = work()
     except BaseException as error:
@@ -168,8 +173,10 @@ def _child(work: Callable[[], int], link: socket.socket, words: int) -> None:
         os._exit(code)
 
 
-def watch(work: Callable[[], int], root: Path, decide: Decide) -> Run:
+def watch(work: Callable[[], int], root: Path, decide: Decide, whose: str = EVERYBODY) -> Run:
     """Carry out ``work`` in a fork of this process and decide on each call that changes files.
+
+    Calls of the processes that the fork starts are seen, too. It returns when all have ended.
 
     Parameters
     ----------
@@ -179,6 +186,8 @@ def watch(work: Callable[[], int], root: Path, decide: Decide) -> Run:
         Calls below this folder count.
     decide
         Is asked about each.
+    whose
+        Whose calls are numbered and listed; what ends a process ends that of the call.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -192,7 +201,7 @@ def watch(work: Callable[[], int], root: Path, decide: Decide) -> Run:
         run = Run()
         try:
             if handles:
-                _Watcher(child, handles[0], root, decide, run).serve()
+                _Watcher(child, handles[0], root, decide, run, whose).serve()
         finally:
             for handle in handles:
                 os.close(handle)
@@ -211,10 +220,13 @@ def _is_memory(path: str) -> bool:
 
 
 class _Watcher:
-    """Takes the calls of one child and answers them."""
+    """Takes the calls of one child, and of those that it starts, and answers them."""
 
-    def __init__(self, child: int, handle: int, root: Path, decide: Decide, run: Run) -> None:
+    def __init__(
+        self, child: int, handle: int, root: Path, decide: Decide, run: Run, whose: str
+    ) -> None:
         self.child, self.handle, self.decide, self.run = child, handle, decide, run
+        self.whose = whose
         self.top = os.path.realpath(root)
         self.names = {n: name for name, n in CALLS[platform.machine()].items()}
 
@@ -252,14 +264,25 @@ class _Watcher:
         op = self._op(self.names[number], task, args)
         if op is None:
             return 0
-        self.run.ops.append(op)
+        if op.number:
+            self.run.ops.append(op)
         verdict = self.decide(op)
         if verdict in ("kill", "torn"):
             if verdict == "torn":
                 self._tear(op)
-            os.kill(self.child, signal.SIGKILL)
-            return 0
+            os.kill(self._process(task), signal.SIGKILL)
+            return errno.EINTR  # no longer seen; told to go on, it might carry the call out
         return int(verdict or 0)
+
+    def _process(self, task: int) -> int:
+        """Return the process of a thread."""
+        lines = Path(f"/proc/{task}/status").read_text(encoding="utf-8").splitlines()
+        return next(int(x.split()[1]) for x in lines if x.startswith("Tgid:"))
+
+    def _counts(self, task: int) -> bool:
+        if self.whose == EVERYBODY:
+            return True
+        return (self._process(task) == self.child) == (self.whose == OWN)
 
     def _op(self, name: str, task: int, args: Sequence[int]) -> Op | None:
         kind = KINDS[name]
@@ -293,7 +316,8 @@ class _Watcher:
             self.run.outside.update(p for p in elsewhere if not _is_memory(p))
             if found == (None, "") or found == (None, None):
                 return None
-        return Op(len(self.run.ops) + 1, kind, found[0] or path, found[1] or other, **extra)
+        number = len(self.run.ops) + 1 if self._counts(task) else 0
+        return Op(number, kind, found[0] or path, found[1] or other, **extra)
 
     def _below(self, path: str) -> str | None:
         if path == self.top:

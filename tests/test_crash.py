@@ -69,3 +69,35 @@ class TestWatch:
             encoding="utf-8",
         )
         assert done.returncode == 0, done.stderr
+
+    def test_tells_the_calls_of_a_process_from_those_of_the_ones_it_starts(self, tmp_path):
+        script = (
+            "import sys; sys.path.insert(0, sys.argv[1])\n"
+            "import pathlib, subprocess, faults\n"
+            "root = pathlib.Path(sys.argv[2])\n"
+            "def work():\n"
+            "    (root / 'mine').mkdir()\n"
+            "    place = str(root / 'theirs')\n"
+            "    code = 'import os, sys; os.mkdir(sys.argv[1])'\n"
+            "    found = subprocess.run([sys.executable, '-c', code, place]).returncode\n"
+            "    (root / 'mine').rmdir()\n"
+            "    return 3 if found == -9 else found\n"
+            "seen = []\n"
+            "run = faults.watch(work, root, seen.append, faults.OWN)\n"
+            "assert [(o.number, o.path) for o in run.ops] == [(1, 'mine'), (2, 'mine')], run\n"
+            "found = [(o.number, o.path) for o in seen]\n"
+            "assert found == [(1, 'mine'), (0, 'theirs'), (2, 'mine')]\n"
+            "(root / 'theirs').rmdir()\n"
+            "kill = lambda op: 'kill' if op.number == 1 else None\n"
+            "run = faults.watch(work, root, kill, faults.WORKERS)\n"
+            "assert run.code == 3 and [o.path for o in run.ops] == ['theirs'], run\n"
+            "assert not (root / 'theirs').exists()\n"
+        )
+        here = str(Path(__file__).parent)
+        done = subprocess.run(
+            [sys.executable, "-c", script, here, str(tmp_path)],
+            check=False,
+            capture_output=True,
+            encoding="utf-8",
+        )
+        assert done.returncode == 0, done.stderr

@@ -75,6 +75,44 @@ def test_the_guard_sees_what_no_file_may_bring_about(tmp_path):
     assert json.loads(done.stdout.lower()) == [ran, ran, ran, ran, wrote, wrote, wrote, fine, fine]
 
 
+class MadeUp(Child):
+    """Answers its first case; any other takes for ever, in the way that the case's target names."""
+
+    command = (
+        sys.executable,
+        "-c",
+        (
+            "import json, sys, time\n"
+            "begin = time.process_time()\n"
+            "while time.process_time() < begin + 0.1: pass\n"  # so that it has spent some
+            "for line in sys.stdin:\n"
+            "    how = json.loads(line)[0]\n"
+            "    while how == 'spins': pass\n"
+            "    if how == 'sleeps': time.sleep(1000)\n"
+            "    if how == 'pauses': time.sleep(1.5)\n"
+            "    print(json.dumps(['rows', '']), flush=True)\n"
+        ),
+    )
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes' times are not told")
+@pytest.mark.parametrize(
+    ("how", "kind", "why"),
+    [
+        ("spins", "slow", "over 0.5 s"),
+        ("sleeps", "slow", "over 3 s by the clock"),
+        ("pauses", "rows", ""),
+    ],
+)
+def test_a_reader_that_never_ends_is_found_whether_it_works_or_waits(tmp_path, how, kind, why):
+    child = MadeUp(tmp_path)
+    try:
+        assert child.ask("answers", tmp_path, "", 60.0) == ("rows", "")
+        assert child.ask(how, tmp_path, "", 0.5) == (kind, why)
+    finally:
+        child.stop()
+
+
 # ------------------------------------------------------------------- bombs: small files that ask
 # for much time or memory
 

@@ -26,6 +26,7 @@ from maplake.seal import sealed
 from maplake.writers import files
 
 PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
+TABLE = "experiment.trial_event"
 OLD, NEW = "tables/experiment/happening/", "tables/experiment/trial_event/"
 
 
@@ -119,6 +120,38 @@ def test_an_upgrade_that_is_cut_off_is_finished_or_undone(lab, root, old, point,
     upgrade(config)
     assert version(root) == 1
     assert content(root) == old
+    assert check(root, deep=True) == []
+
+
+@pytest.mark.parametrize("point", [0, 1, 9])
+def test_an_upgrade_that_is_killed_is_finished_or_undone_by_a_reader(
+    lab, root, old, point, monkeypatch
+):
+    before = content(root)
+    replace, calls = files.replace, []
+
+    def killed(source, target):
+        calls.append(target)
+        if len(calls) > point:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "replace", killed)
+        patch.setattr(module.Stage, "abandon", lambda _: None)  # a dead process clears nothing up
+        with pytest.raises(KeyboardInterrupt):
+            upgrade(load(lab.config))
+    assert any(Layout(root).staging.iterdir())
+    if point == 0:  # the commit was not decided: the lake is of the old version, and told so
+        with pytest.raises(LakeVersionError, match="older maplake"):
+            maplake.open(root)
+        assert content(root) == before
+        upgrade(load(lab.config))
+    with maplake.open(root) as lake:
+        assert lake.sql(f"SELECT count(*) FROM {TABLE}").fetchall() != [(0,)]
+    assert version(root) == 1
+    assert content(root) == old
+    assert not any(Layout(root).staging.iterdir())
     assert check(root, deep=True) == []
 
 

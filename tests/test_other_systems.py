@@ -236,6 +236,23 @@ class TestNames:
         assert len(f"{staged}/{longest}") <= 220, longest
 
 
+def test_every_path_of_a_lake_is_one_that_every_system_can_have(ingested_lab):
+    """No two that differ by case or composition alone, none that Windows refuses or cuts."""
+    root = lake_root(ingested_lab)
+    paths = [path.relative_to(root).as_posix() for path in root.rglob("*")]
+    assert len(paths) > 200
+    folded = [unicodedata.normalize("NFC", path).casefold() for path in paths]
+    assert len(set(folded)) == len(paths)
+    wrong = [
+        path
+        for path in paths
+        if len(path) > 220
+        or PureWindowsPath(path).is_reserved()
+        or any(set(part) & set('<>:"\\|?*') or part[-1] in ". " for part in path.split("/"))
+    ]
+    assert not wrong
+
+
 #: Runs commands one after the other; the last argument has their words.
 _ALL = f"""
 import json, runpy, sys

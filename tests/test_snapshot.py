@@ -31,6 +31,7 @@ from maplake.ingest.rebuild import rebuild_session
 from maplake.layout import Layout
 from maplake.query.check import check
 from maplake.writers import files
+from maplake.writers.lock import write_lock
 
 PACKAGE = "maplake_cli" if find_spec("maplake_cli") else "cli"
 
@@ -206,6 +207,37 @@ def test_what_an_opened_snapshot_lost_is_found_and_given_again(config, root):
     assert [p.partition for p in check(root)] == [lost.relative_to(root).as_posix()]
     assert content(snapshot.opened(root, "paper")) == before
     assert check(root, deep=True) == []
+
+
+@pytest.mark.parametrize("lost", ["lake.duckdb", "views.sql"])
+def test_an_opened_snapshot_without_its_catalog_gets_it(config, root, lost):
+    """Who opened it first may have been killed before that was written."""
+    snapshot.take(config, "paper")
+    opened = snapshot.opened(root, "paper")
+    (opened / lost).unlink()
+    with write_lock(root):  # it can be read meanwhile
+        assert snapshot.opened(root, "paper") == opened
+    assert not (opened / lost).exists()
+    snapshot.opened(root, "paper")
+    assert (opened / lost).exists()
+
+
+def test_opened_amid_a_commit_whose_writer_died_it_is_as_it_was(lab, config, root, monkeypatch):
+    before = content(root)
+    snapshot.take(config, "paper")
+    plain = files.remove
+
+    def dies(path):
+        plain(path)
+        if path.name == "part.parquet" and path.is_relative_to(root / "tables"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "remove", dies)
+    with pytest.raises(KeyboardInterrupt):
+        delete(config, Target(lab.sessions[0].subject_id, 1))
+    monkeypatch.undo()
+    assert any(Layout(root).journal.iterdir())
+    assert content(snapshot.opened(root, "paper")) == before
 
 
 def test_damage_that_an_opened_snapshot_keeps_after_the_lake_was_mended_is_found(lab, config, root):

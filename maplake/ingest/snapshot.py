@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from maplake.config import Config
-from maplake.errors import IntegrityError, LakeError, NotFoundError, QueryError
+from maplake.errors import IntegrityError, LakeError, MaplakeError, NotFoundError, QueryError
 from maplake.ingest.lakes import check_version, writing
 from maplake.ingest.state import hash_whole_file, read_manifest
 from maplake.layout import FORMAT_VERSION, SNAPSHOT_LAKE, Layout, safe_name
@@ -25,6 +26,7 @@ from maplake.recordfile import read_files, read_json
 from maplake.seal import sealed
 from maplake.version import version
 from maplake.writers import files
+from maplake.writers.commit import recover
 from maplake.writers.lock import staging_run, write_lock
 
 __all__ = ["Snapshot", "delete", "export", "opened", "snapshots", "take"]
@@ -242,6 +244,7 @@ def opened(root: Path, name: str) -> Path:
     if not _is_whole(folder, target):
         check_version(layout)
         with write_lock(root), files.lake_faults(root), staging_run(root) as run:
+            recover(layout)  # else what the manifests say of the lake's files may not be so
             if not _is_whole(folder, target):
                 aside = layout.staging / f"{run}.opened"
                 _give(layout, folder, aside, files.link)
@@ -251,6 +254,10 @@ def opened(root: Path, name: str) -> Path:
                 files.replace(aside, target)
                 _build(target, _read(folder))
                 files.discard(layout.staging / f"{run}.forgotten")
+    elif not (Layout(target).catalog.exists() and Layout(target).views.exists()):
+        # Who opened it first died before that; without them, views are made for each reader.
+        with suppress(MaplakeError, OSError), write_lock(root, timeout_s=0):
+            _build(target, _read(folder))
     return target
 
 

@@ -61,7 +61,8 @@ class Lake(Analyses):
     root
         The lake's folder.
     recover
-        Finishes a commit that a dead writer left; called when a read comes upon one.
+        Finishes a commit that a dead writer left, and returns whether it may write to the lake;
+        called when a read comes upon one.
 
     Raises
     ------
@@ -71,7 +72,7 @@ class Lake(Analyses):
         If its version cannot be read.
     """
 
-    def __init__(self, root: Path, recover: Callable[[Path], None] | None = None) -> None:
+    def __init__(self, root: Path, recover: Callable[[Path], bool] | None = None) -> None:
         _check_version(root)
         self.root = root
         self._steady = Steady(root, recover)

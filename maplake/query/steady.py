@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from maplake.errors import LakeLockedError, QueryError
 from maplake.layout import Layout
+
+if TYPE_CHECKING:
+    from maplake.lockfile import Lock, Onlooker
 
 __all__ = ["Steady"]
 
@@ -31,6 +33,9 @@ _POLL_S = 0.005
 _TRIES = 5
 #: How long (s) to wait for a commit to end, and for the writers' lock.
 PATIENCE_S = 60.0
+#: How long (s) a commit without a living writer is looked at by a reader who may not finish it.
+#: Another machine's lock may be seen a little late.
+_GRACE_S = 1.0
 
 
 class Steady:
@@ -41,10 +46,11 @@ class Steady:
     root
         The lake.
     recover
-        Finishes what a dead writer left decided.
+        Finishes what a dead writer left decided; returns whether this process may write to the
+        lake. Where it may not, and no writer lives, a commit under way is told at once.
     """
 
-    def __init__(self, root: Path, recover: Callable[[Path], None] | None = None) -> None:
+    def __init__(self, root: Path, recover: Callable[[Path], bool] | None = None) -> None:
         self.root = root
         self._layout = Layout(root)
         self._recover = recover
@@ -69,20 +75,29 @@ class Steady:
             self._here.is_reading = False
 
     def _read(self, read: Callable[[], T]) -> T:
-        for _ in range(_TRIES):
-            before = self._settled()
-            if before is None:
-                break
-            try:
-                found = read()
-            except Exception:
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            for _ in range(_TRIES):
+                before = self._settled()
+                if before is None:
+                    break
+                try:
+                    found = read()
+                except Exception:
+                    if self._stamp() == before:
+                        raise
+                    continue
                 if self._stamp() == before:
-                    raise
+                    return found
+            lock = self._locked(is_last=time.monotonic() > end)
+            if lock is None:
                 continue
-            if self._stamp() == before:
-                return found
-        with self._kept_still():
-            return read()
+            try:
+                if _has_entries(self._layout.journal):
+                    raise LakeLockedError("a commit was left unfinished", file=self._layout.root)
+                return read()
+            finally:
+                lock.release()
 
     def _stamp(self) -> Stamp:
         """Return what every commit changes, when it begins and when it ends."""
@@ -94,6 +109,7 @@ class Steady:
         None where one commit follows the other more quickly than the file system's clock tells.
         """
         end, asked = time.monotonic() + PATIENCE_S, False
+        onlooker: Onlooker | None = None
         while True:
             stamp = self._stamp()
             tick = _TICK_NS if max(stamp) % _SECOND_NS else _COARSE_NS
@@ -104,7 +120,7 @@ class Steady:
                 time.sleep(fresh / 1e9)
             elif not _has_entries(self._layout.journal):
                 return stamp
-            elif time.monotonic() > end:
+            elif time.monotonic() > end or (onlooker and onlooker.idle_s() > _GRACE_S):
                 raise LakeLockedError(
                     "a commit is under way and does not end",
                     file=self._layout.root,
@@ -113,30 +129,34 @@ class Steady:
                 )
             else:
                 if not asked and self._recover is not None:
-                    self._recover(self._layout.root)  # does nothing while the writer lives
+                    # Does nothing while the writer lives.
+                    if not self._recover(self._layout.root) and onlooker is None:
+                        from maplake.lockfile import Onlooker  # rarely, as below
+
+                        onlooker = Onlooker(self._layout.lock)
                     asked = time.monotonic() > end - PATIENCE_S / 2
                 time.sleep(_POLL_S)
 
-    @contextmanager
-    def _kept_still(self) -> Iterator[None]:
-        """Keep writers waiting, for a read that never fits between two commits."""
+    def _locked(self, *, is_last: bool) -> Lock | None:
+        """Keep writers waiting, for a read that never fits between two commits.
+
+        None where the lake cannot be written to: then the read has to be tried again, unless that
+        was the last time.
+        """
         from maplake.lockfile import HeldError, Lock  # rarely: opening a lake waits for imports
 
         try:
             lock = Lock(self._layout.lock, PATIENCE_S, is_reading=True)
             lock.acquire()
         except (OSError, HeldError) as error:
+            if isinstance(error, OSError) and not is_last:
+                return None
             raise QueryError(
                 "the lake changed during every try to read it",
                 file=self._layout.root,
                 hint="Ask again when less is written.",
             ) from error
-        try:
-            if _has_entries(self._layout.journal):
-                raise LakeLockedError("a commit was left unfinished", file=self._layout.root)
-            yield
-        finally:
-            lock.release()
+        return lock
 
 
 def _changed(folder: Path) -> int:

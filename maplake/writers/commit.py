@@ -15,6 +15,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -360,16 +361,23 @@ def recover(layout: Layout) -> int:
     return done
 
 
-def recover_if_needed(root: Path) -> None:
+def recover_if_needed(root: Path) -> bool:
     """Finish what a crashed writer left decided, if there is anything and nobody else does.
 
     For readers: a lake on a read-only disk, or one that a living writer holds, is left as it is.
+
+    Returns
+    -------
+    Whether this process may write to the lake, so that it can finish later what it could not now.
     """
     layout = Layout(root)
     if not layout.journal.is_dir() or not any(layout.journal.iterdir()):
-        return
+        return True
     try:
-        with write_lock(root, timeout_s=0):
-            recover(layout)
-    except (LakeLockedError, LakeReadOnlyError):
-        return
+        with write_lock(root, timeout_s=0), suppress(LakeReadOnlyError):
+            recover(layout)  # a file that somebody has open on Windows is closed some time
+    except LakeLockedError:
+        return True
+    except LakeReadOnlyError:
+        return False
+    return True
