@@ -147,6 +147,32 @@ def test_deleting_a_snapshot_frees_what_no_other_needs(lab, config, root):
     assert check(root, deep=True) == []
 
 
+def test_an_export_holds_against_a_commit_that_comes_in_between(
+    lab, config, root, tmp_path, monkeypatch
+):
+    snapshot.take(config, "paper")
+    was, copy, begun = content(root), files.copy, []
+
+    def late(source, target):
+        if not begun:
+            begun.append(source)
+            change(config, lab)  # some files go, others are replaced
+        copy(source, target)
+
+    monkeypatch.setattr(files, "copy", late)
+    made = snapshot.export(root, "paper", tmp_path / "export")
+    assert content(made) == was != content(root)
+
+
+def test_a_damaged_file_is_not_exported(config, root, tmp_path):
+    snapshot.take(config, "paper")
+    damaged = next((root / "tables/experiment/session_trial").rglob("*.parquet"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"X")
+    with pytest.raises(IntegrityError, match="is lost or damaged"):
+        snapshot.export(root, "paper", tmp_path / "export")
+    assert not any(tmp_path.glob("*export*"))
+
+
 def test_an_exported_snapshot_is_a_lake_of_its_own(lab, config, root, tmp_path):
     before = content(root)
     snapshot.take(config, "paper")

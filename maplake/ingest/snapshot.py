@@ -9,7 +9,7 @@ of its own, whose files are second names (hard links) of these.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -34,8 +34,6 @@ __all__ = ["Snapshot", "delete", "export", "opened", "snapshots", "take"]
 _ABOUT = "snapshot.json"
 _FOLDERS = ("manifest", "state")
 _RECORDS = ("format.json", "sessions.json", "tables.json", "conditions.json")
-
-Give = Callable[[Path, Path], None]
 
 
 @dataclass(frozen=True)
@@ -247,7 +245,7 @@ def opened(root: Path, name: str) -> Path:
             recover(layout)  # else what the manifests say of the lake's files may not be so
             if not _is_whole(folder, target):
                 aside = layout.staging / f"{run}.opened"
-                _give(layout, folder, aside, files.link)
+                _give(layout, folder, aside)
                 files.write_bytes(Layout(aside).snapshot_mark, name.encode())
                 if target.exists():
                     files.replace(target, layout.staging / f"{run}.forgotten")
@@ -290,7 +288,7 @@ def export(root: Path, name: str, folder: Path) -> Path:
     LakeError
         If the folder exists or cannot be written to.
     IntegrityError
-        If a file of the snapshot is lost.
+        If a file of the snapshot is lost or damaged.
     """
     layout = Layout(root)
     source, folder = _find(layout, name), folder.expanduser().resolve()
@@ -299,7 +297,7 @@ def export(root: Path, name: str, folder: Path) -> Path:
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     with files.lake_faults(folder):
         try:
-            _give(layout, source, aside, files.copy)
+            _give(layout, source, aside, copies=True)
             files.replace(aside, folder)
         finally:
             files.remove(aside)
@@ -307,20 +305,26 @@ def export(root: Path, name: str, folder: Path) -> Path:
     return folder
 
 
-def _give(layout: Layout, snapshot: Path, target: Path, give: Give) -> None:
-    """Lay a snapshot's files out as a lake."""
-    for path, _, place in _places(layout, snapshot):
-        try:
-            give(place, target / path)
-        except FileNotFoundError:
+def _give(layout: Layout, snapshot: Path, target: Path, *, copies: bool = False) -> None:
+    """Lay a snapshot's files out as a lake: by links, under the lock, or as copies."""
+    give = files.copy if copies else files.link
+    for path, entry, place in _places(layout, snapshot):
+        wanted = entry["sha256"]
+        # A commit beside this may replace a file; before, it keeps what a snapshot needs of it.
+        for source in (place, layout.kept_file(wanted)):
+            with suppress(FileNotFoundError):
+                give(source, target / path)
+                if not copies or hash_whole_file(target / path) == wanted:
+                    break
+        else:
             raise IntegrityError(
-                f"a file of the snapshot {snapshot.name} is lost",
+                f"a file of the snapshot {snapshot.name} is lost or damaged",
                 file=place,
                 found=path,
                 hint="`maplake check --deep` lists all that are.",
-            ) from None
-    for place in _records(snapshot):
-        give(place, target / ".maplake" / place.relative_to(snapshot))
+            )
+    for record in _records(snapshot):
+        give(record, target / ".maplake" / record.relative_to(snapshot))
 
 
 def _build(folder: Path, about: Snapshot) -> None:
