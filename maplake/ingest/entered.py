@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,16 @@ from maplake.errors import (
     SourceError,
     SpreadsheetError,
 )
-from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
+from maplake.ingest.lakes import (
+    changed_globals,
+    read_global,
+    stage_global,
+    update_catalog,
+    writing,
+)
 from maplake.ingest.publish import rewrite
 from maplake.ingest.report import SourceReport
-from maplake.ingest.session import FAILED, IN, UNCHANGED
+from maplake.ingest.session import FAILED, IN, PLANNED, UNCHANGED
 from maplake.ingest.sources import reading
 from maplake.ingest.state import SourceState, hash_file, read_manifest, read_state
 from maplake.layout import LAKE_NAME, Layout, table_file
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ANIMALS, LAB = "animals", "lab"
+_H2O = "lab.water_restriction"
 
 
 @dataclass
@@ -146,7 +154,7 @@ def _compare(layout: Layout, rows: list[tuple[str, pa.Table]], file: Path) -> Ch
         table = get(name)
         old = _by_key(table, read_global(layout, table))
         new = _by_key(table, data.select(table.file_schema.names))
-        if name == "lab.water_restriction":
+        if name == _H2O:
             _check_h2o(old, new, file)
         for key, row in new.items():
             changes.note(f"{name} {', '.join(map(str, key))}", old.get(key), row)
@@ -178,8 +186,8 @@ def _check_h2o(
         holders[number] = key[0]
 
 
-def lab_of_config(config: Config) -> list[SourceReport]:
-    """Load the people and rigs of ``foraging.lab_meta_dir``."""
+def lab_of_config(config: Config, *, dry_run: bool = False) -> list[SourceReport]:
+    """Load the people and rigs of ``foraging.lab_meta_dir``; in a dry run only say so."""
     folder = config.foraging.lab_meta_dir
     if folder is None:
         return []
@@ -188,6 +196,10 @@ def lab_of_config(config: Config) -> list[SourceReport]:
     report = SourceReport(LAB, folder.name, UNCHANGED, path=str(folder))
     try:
         rows = list(read_lab(folder).tables.items())
+        if dry_run:
+            if any(changed_globals(Layout(config.lake.root), rows, replace=True)):
+                report.status, report.rows = PLANNED, sum(data.num_rows for _, data in rows)
+            return [report]
         with writing(config) as layout, staging_run(layout.root) as run:
             stage = Stage(layout, run)
             if stage_global(stage, layout, rows, replace=True):
@@ -204,7 +216,7 @@ def _digest(layout: Layout, content: str) -> str:
     """Return a hash over a sheet's own and the tables that its rows correct."""
     found = [content]
     entries = read_manifest(layout, LAKE_NAME)
-    for name in ("lab.subject", "lab.water_restriction"):
+    for name in ("lab.subject", _H2O):
         path = str(table_file(get(name), {}))
         found.append(f"{path} {entries.get(path, {}).get('sha256')}")
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
@@ -225,11 +237,24 @@ def _remember(config: Config, file: Path, content: str) -> None:
         rewrite(layout, LAKE_NAME, states | {new.key: new}, "load-animal")
 
 
-def animals_of_config(config: Config) -> list[SourceReport]:
-    """Load the sheets of animals that lake.toml names; a faulty sheet stops no other."""
+def animals_of_sheets(config: Config) -> dict[str, int]:
+    """Return the animals' numbers by their short names, of the sheets that can be read."""
+    found: dict[str, int] = {}
+    for file in config.spreadsheets.animals:
+        with suppress(MaplakeError):
+            for row in sheet_reader(ANIMALS, file).read(file).tables[_H2O].to_pylist():
+                found[row["water_restriction_number"]] = row["subject_id"]
+    return found
+
+
+def animals_of_config(config: Config, *, dry_run: bool = False) -> list[SourceReport]:
+    """Load the sheets of animals that lake.toml names; a faulty sheet stops no other.
+
+    In a dry run nothing is written.
+    """
     reports = []
     for file in config.spreadsheets.animals:
-        report = SourceReport(ANIMALS, file.name, IN, path=str(file))
+        report = SourceReport(ANIMALS, file.name, PLANNED if dry_run else IN, path=str(file))
         try:
             with reading(file, ANIMALS):
                 content = hash_file(file)  # now: what is changed from here on is loaded next time
@@ -237,8 +262,8 @@ def animals_of_config(config: Config) -> list[SourceReport]:
                 report.status = UNCHANGED
                 reports.append(report)
                 continue
-            changes = _load_animals(config, file)
-            if not changes.problems:
+            changes = _load_animals(config, file, dry_run)
+            if not (changes.problems or dry_run):
                 _remember(config, file, content)
         except MaplakeError as error:
             if error.exit_code != SpreadsheetError.exit_code:

@@ -127,16 +127,10 @@ def run(
     """
     _check(config, kinds)
     report = Report(dry_run=dry_run)
-    if dry_run:
-        layout = Layout(config.lake.root)
-        numbers = SessionNumbers(layout)
-        states = read_index(layout)
-        plan = make_plan(config, layout, numbers, states, kinds, replace=replace, again=again)
-        _select(plan, config, subject, session)
-        report.sources += [report_item(item) for item in plan.others]
-        report.sources += as_they_are(plan.sessions)
-        return report
     select = partial(_select, config=config, subject=subject, session=session, ready=ready)
+    if dry_run:
+        _foresee(config, kinds, select, replace=replace, again=again, report=report)
+        return report
     plan = _begin(config, kinds, select, replace=replace, again=again, report=report)
     idle = [one for one in plan.sessions if not one.todo]
 
@@ -156,6 +150,40 @@ def run(
             report.sources += load(config)
     update_catalog(config)
     return report
+
+
+def _foresee(
+    config: Config,
+    kinds: Sequence[str],
+    select: Callable[[Plan], None],
+    *,
+    replace: bool,
+    again: Again,
+    report: Report,
+) -> None:
+    """Report what a run would do; nothing is written."""
+    layout = Layout(config.lake.root)
+    for kind, load in _FIRST.items():
+        if not kinds or kind in kinds:
+            report.sources += load(config, dry_run=True)
+    plan = make_plan(
+        config,
+        layout,
+        SessionNumbers(layout),
+        read_index(layout),
+        kinds,
+        replace=replace,
+        again=again,
+        animals=entered.animals_of_sheets(config)
+        if not kinds or entered.ANIMALS in kinds
+        else None,
+    )
+    select(plan)
+    report.sources += [report_item(item) for item in plan.others]
+    report.sources += as_they_are(plan.sessions)
+    for kind, load_after in _LAST.items():
+        if not kinds or kind in kinds:
+            report.sources += load_after(config, plan.sessions)
 
 
 def _begin(

@@ -117,6 +117,7 @@ def make_plan(
     *,
     replace: bool = False,
     again: Again = never,
+    animals: Mapping[str, int] | None = None,
 ) -> Plan:
     """Find all sources, give sessions their numbers and decide what must be read.
 
@@ -136,9 +137,11 @@ def make_plan(
         Whether a new sorting or histology of a probe replaces the one in the lake.
     again
         Tells which sources are to be read again although nothing changed.
+    animals
+        Animals' numbers by their short names, of those that are to be entered first.
     """
     plan = Plan(Seen(layout))
-    subjects = subjects_by_h2o(layout)
+    subjects = {**subjects_by_h2o(layout), **(animals or {})}
     behavior = find_behavior.find(config, plan.seen)
     _number(numbers, subjects, behavior.sources)
     sessions: dict[str, SessionPlan] = {}
