@@ -118,6 +118,8 @@ def _of_item(session: SessionPlan, item: Item, editions: Mapping[str, Edition]) 
             report.reason = "; ".join([*why, _NOT_FOUND if item.reason == GONE else _HOW])
     elif item.status == PLANNED:
         report.status, report.reason = _waiting(state)
+        if item.reason is not None:  # a remark
+            report.reason = f"{report.reason}; {item.reason}"
     return report
 
 
