@@ -72,6 +72,8 @@ def compute(
     if subject is not None:
         with state.lake() as lake:
             animal = find_subject(lake, subject)
+    if session is not None:
+        state.require_session(animal, session)
     if dry_run:
         _plan(state, tables or (), (animal, session), again=again)
         return

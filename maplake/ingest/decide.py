@@ -14,7 +14,6 @@ from maplake.ingest.session import (
     FAILED,
     IN,
     PLANNED,
-    SKIPPED,
     UNCHANGED,
     WAITING,
     Item,
@@ -75,7 +74,7 @@ def _decide(item: Item, done: Sequence[Item], session: SessionPlan, wanted: Want
     source = item.source
     state = session.state.get(source.key)
     if state is not None and state.status == DELETED:
-        return Item(source, SKIPPED, state.reason)
+        return Item(source, DELETED, state.reason)
     if item.status != PLANNED:
         return item
     needed = NEEDS.get(source.kind)

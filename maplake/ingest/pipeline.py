@@ -57,6 +57,9 @@ PATHS = {
     HISTOLOGY: ("histology",),
 }
 
+#: How many numbers an error lists.
+_SHOWN = 20
+
 #: What is loaded as a whole before the sessions, and after them.
 _FIRST = {
     ccf.KIND: ccf.of_config,
@@ -117,7 +120,7 @@ def run(
     Raises
     ------
     NotFoundError
-        If a kind is unknown, or the animal.
+        If a kind is unknown, or the animal, or the session.
     ConfigError
         If a configured path does not exist.
     ClusterError
@@ -270,7 +273,7 @@ def _select(
         plan.sessions = [s for s in plan.sessions if name in (str(s.subject_id), s.h2o.lower())]
         plan.others = [i for i in plan.others if i.source.h2o.lower() == name]
     if session is not None:
-        plan.sessions = [s for s in plan.sessions if s.session == session]
+        plan.sessions = _numbered(plan.sessions, session, subject)
         plan.others = []
     if ready is not None:
         plan.sessions = [s for s in plan.sessions if _may(ready, s.name, s.items)]
@@ -286,6 +289,24 @@ def _check_animal(plan: Plan, animals: Mapping[str, int], name: str) -> None:
         raise NotFoundError(
             f"there is no animal {name!r}", hint=f"Known are {known}." if known else None
         )
+
+
+def _numbered(
+    sessions: Sequence[SessionPlan], session: int, subject: int | str | None
+) -> list[SessionPlan]:
+    """Return the sessions of a number; refuse one that no animal has."""
+    found = [s for s in sessions if s.session == session]
+    if not found:
+        known = sorted({s.session for s in sessions})
+        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        raise NotFoundError(
+            f"there is no session {session}",
+            place=None if subject is None else f"animal {subject}",
+            hint=f"There are {', '.join(map(str, known[:_SHOWN]))}{more}."
+            if known
+            else "There is no session at all; `maplake status` says what waits for what.",
+        )
+    return found
 
 
 def _may(ready: Ready, name: str, items: Sequence[Item]) -> bool:
