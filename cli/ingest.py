@@ -12,7 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
-from .compute import compute_built_in, counts_of, document_of, show_computed, show_counts
+from .compute import (
+    compute_built_in,
+    counts_of,
+    document_of,
+    note_waiting,
+    show_computed,
+    show_counts,
+)
 from .output import Output
 from .scale import Scheduler, choose_scheduler, print_commands
 from .state import JsonOption, State, state_of
@@ -148,6 +155,8 @@ def ingest(
     made = None
     if not (no_compute or dry_run or wanted):
         made = compute_built_in(state, workers)
+    elif report.changed:
+        note_waiting(state)
     finish(state.output, report, time.perf_counter() - started, made)
 
 

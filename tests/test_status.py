@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from clirun import home, run  # noqa: F401 - a fixture
 from computelabs import copy_lab
@@ -9,6 +10,7 @@ from labs import ingest, small
 
 from maplake.config import load
 from maplake.errors import NotFoundError
+from maplake.ingest.archive import archived
 from maplake.ingest.delete import Target, delete
 from maplake.ingest.pipeline import prepare
 from maplake.ingest.status import status
@@ -73,3 +75,24 @@ def test_a_session_that_there_is_not_is_an_error_that_says_which_there_are(lab):
     assert run("--config", str(lab.config), "log", "--session", "2").exit_code == 0
     delete(config, Target(lab.sessions[0].subject_id, 2))
     assert run("--config", str(lab.config), "log", "--session", "2").exit_code == 0
+
+
+def test_what_leaves_something_to_compute_says_so(computed_lab, tmp_path):
+    lab = copy_lab(computed_lab, tmp_path / "computed")
+    words = ("--config", str(lab.config))
+    said = "`maplake compute` computes what waits or is stale"
+    assert said not in run(*words, "ingest", "ephys", "--replace").stderr
+    probe = next(lab.directory.glob("ephys/MK001/*/1"))
+    file = next(probe.rglob("spike_clusters.npy"))
+    clusters = np.load(file)
+    clusters[0] = clusters[1] = clusters[clusters != clusters[0]][0]
+    np.save(file, clusters)
+    result = run(*words, "ingest", "ephys", "--replace")
+    assert said in result.stderr
+    assert "ephys.unit_cell_type" in result.stderr
+    run(*words, "compute")
+    (old,) = archived(load(lab.config))
+    key = (str(old.subject_id), str(old.session), str(old.insertion_number))
+    result = run(*words, "restore", *key, old.name.split(" ")[-1])
+    assert said in result.stderr
+    assert said not in run(*words, "--quiet", "ingest", "ephys").stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +25,10 @@ from maplake.ingest.lakes import (
     update_catalog,
     writing,
 )
+from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.publish import rewrite
 from maplake.ingest.report import SourceReport
-from maplake.ingest.session import FAILED, IN, PLANNED, UNCHANGED
+from maplake.ingest.session import FAILED, IN, PLANNED, UNCHANGED, WAITING
 from maplake.ingest.sources import reading
 from maplake.ingest.state import SourceState, hash_file, read_manifest, read_state
 from maplake.layout import LAKE_NAME, Layout, table_file
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 ANIMALS, LAB = "animals", "lab"
 _H2O = "lab.water_restriction"
+#: Marks an animal that was in a sheet.
+_GONE = "gone"
 
 
 @dataclass
@@ -54,7 +57,9 @@ class Changes:
     problems
         Rows that cannot be used, each with its number and the reason.
     details
-        One line per row that is added or changed.
+        One line per row that is added, changed or removed.
+    removed
+        What has no row in the sheet any more, where the sheet is all that there is of it.
     """
 
     added: int = 0
@@ -62,6 +67,7 @@ class Changes:
     unchanged: int = 0
     problems: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterable[str]:
         """Iterate over one line per change and problem."""
@@ -121,17 +127,21 @@ def load_animals(config: Config, file: Path, dry_run: bool = False) -> Changes:
     SpreadsheetError
         If a row cannot be used, or gives an animal a water restriction number that is taken.
     """
-    changes = _load_animals(config, file, dry_run)
+    changes, _ = _load_animals(config, file, dry_run)
     if not dry_run:
         update_catalog(config)
     return changes
 
 
-def _load_animals(config: Config, file: Path, dry_run: bool = False) -> Changes:
+def _load_animals(
+    config: Config, file: Path, dry_run: bool = False
+) -> tuple[Changes, dict[str, str]]:
+    """Load a sheet; return what changed, and a mark for each of its animals."""
     records = sheet_reader(ANIMALS, file).read(file)
     rows = list(records.tables.items())
+    marks = {str(number): IN for number in records.tables[_H2O]["subject_id"].to_pylist()}
     if dry_run:
-        return _compare(Layout(config.lake.root), rows, file)
+        return _compare(Layout(config.lake.root), rows, file), marks
     with writing(config) as layout:
         changes = _compare(layout, rows, file)
         if changes.added or changes.changed:
@@ -143,7 +153,7 @@ def _load_animals(config: Config, file: Path, dry_run: bool = False) -> Changes:
                 stage_global(stage, layout, people, replace=False)
                 stage_global(stage, layout, others, replace=True)
                 commit(layout, [stage.finish()], {"command": "load-animal", "file": str(file)})
-    return changes
+    return changes, marks
 
 
 def _compare(layout: Layout, rows: list[tuple[str, pa.Table]], file: Path) -> Changes:
@@ -222,19 +232,34 @@ def _digest(layout: Layout, content: str) -> str:
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
-def _is_known(config: Config, file: Path, content: str) -> bool:
-    """Tell whether a sheet was loaded and neither it nor what it says in the lake changed since."""
-    layout = Layout(config.lake.root)
-    known = read_state(layout, LAKE_NAME).get((ANIMALS, str(file)))
-    return known is not None and known.fingerprint == _digest(layout, content)
-
-
-def _remember(config: Config, file: Path, content: str) -> None:
+def _remember(config: Config, file: Path, content: str, marks: dict[str, str]) -> None:
     with writing(config) as layout:
         states = read_state(layout, LAKE_NAME)
         digest = _digest(layout, content)
         new = SourceState(ANIMALS, str(file), IN, fingerprint=digest, path=str(file))
+        new.files = marks
         rewrite(layout, LAKE_NAME, states | {new.key: new}, "load-animal")
+
+
+def _missed(config: Config, sheets: Mapping[Path, Mapping[str, str]]) -> Iterator[SourceReport]:
+    """Yield the animals of the lake that were in a sheet and are in none any more.
+
+    ``sheets`` has a mark for each animal that is, or was, in a sheet.
+    """
+    known = {str(number): h2o for h2o, number in subjects_by_h2o(Layout(config.lake.root)).items()}
+    there = {number for marks in sheets.values() for number, mark in marks.items() if mark == IN}
+    for file, marks in sheets.items():
+        for number in sorted((marks.keys() - there) & known.keys()):
+            yield SourceReport(
+                ANIMALS,
+                f"{file.name} {known[number]}",
+                WAITING,
+                "no longer in the sheet, but in the lake: put its row back, or "
+                f"`maplake delete subject {number}` removes it with all that is of it",
+                int(number),
+                h2o=known[number],
+                path=str(file),
+            )
 
 
 def animals_of_sheets(config: Config) -> dict[str, int]:
@@ -250,21 +275,28 @@ def animals_of_sheets(config: Config) -> dict[str, int]:
 def animals_of_config(config: Config, *, dry_run: bool = False) -> list[SourceReport]:
     """Load the sheets of animals that lake.toml names; a faulty sheet stops no other.
 
-    In a dry run nothing is written.
+    In a dry run nothing is written. An animal whose row has gone stays in the lake, and is told of.
     """
     reports = []
+    sheets: dict[Path, Mapping[str, str]] = {}
+    layout = Layout(config.lake.root)
     for file in config.spreadsheets.animals:
         report = SourceReport(ANIMALS, file.name, PLANNED if dry_run else IN, path=str(file))
+        known = read_state(layout, LAKE_NAME).get((ANIMALS, str(file)))
+        before = known.files if known is not None else {}
+        sheets[file] = before
         try:
             with reading(file, ANIMALS):
                 content = hash_file(file)  # now: what is changed from here on is loaded next time
-            if _is_known(config, file, content):
+            # Neither it nor what it says in the lake changed since it was loaded.
+            if known is not None and known.fingerprint == _digest(layout, content):
                 report.status = UNCHANGED
                 reports.append(report)
                 continue
-            changes = _load_animals(config, file, dry_run)
+            changes, marks = _load_animals(config, file, dry_run)
+            sheets[file] = dict.fromkeys(before, _GONE) | marks
             if not (changes.problems or dry_run):
-                _remember(config, file, content)
+                _remember(config, file, content, dict(sheets[file]))
         except MaplakeError as error:
             if error.exit_code != SpreadsheetError.exit_code:
                 raise
@@ -274,4 +306,4 @@ def animals_of_config(config: Config, *, dry_run: bool = False) -> list[SourceRe
             if not report.rows:
                 report.status = UNCHANGED
         reports.append(report)
-    return reports
+    return [*reports, *_missed(config, sheets)]

@@ -1,11 +1,15 @@
-"""The rows that one insertion of a sheet of insertion locations stands for."""
+"""What rows of a sheet of insertion locations stand for, and what has no row any more."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maplake.ingest.session import IN, State
+from maplake.ingest.state import SourceState
 from maplake.layout import Layout, session_name, table_file
 from maplake.tables import get
 
@@ -14,7 +18,9 @@ if TYPE_CHECKING:
 
     from maplake.readers.insertion_locations import InsertionRow
 
-__all__ = ["Place", "tables_of"]
+__all__ = ["KIND", "Place", "gone_from", "tables_of"]
+
+KIND = "insertion_location"
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,42 @@ class Place:
     def name(self) -> str:
         """Name of its session's state file."""
         return session_name(self.subject_id, self.session)
+
+
+def gone_from(
+    states: Mapping[str, State],
+    subjects: Mapping[str, int],
+    file: Path,
+    kept: Iterable[Place],
+    read: AbstractSet[str],
+    unread: AbstractSet[str],
+    *,
+    is_sure: bool,
+) -> Iterator[tuple[str, SourceState]]:
+    """Yield what was loaded from a sheet that has no row of it any more, with its session's name.
+
+    Parameters
+    ----------
+    states, subjects
+        What the lake has of sessions, and its animals' numbers by their short names.
+    file
+        The sheet.
+    kept
+        What it has rows of.
+    read, unread
+        Its animals, in lower case, of whom all rows were read and fit, and the others.
+    is_sure
+        Whether all rows that were read fit: else one may be of an animal that seems to have none.
+    """
+    places = {(place.name, place.insertion_number) for place in kept}
+    animals = {number: h2o.lower() for h2o, number in subjects.items()}
+    for name, session in states.items():
+        for state in session.values():
+            is_its = (state.kind, state.status, state.path) == (KIND, IN, str(file))
+            if is_its and (name, state.insertion_number) not in places:
+                animal = animals.get(state.subject_id or 0, "")
+                if animal in read or (is_sure and animal not in unread):
+                    yield name, state
 
 
 def tables_of(layout: Layout, row: InsertionRow, place: Place) -> dict[str, pa.Table]:

@@ -16,7 +16,7 @@ from maplake.errors import MaplakeError, SpreadsheetError
 from maplake.ingest.entered import Changes, sheet_reader
 from maplake.ingest.index import read_index
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
-from maplake.ingest.location_rows import Place, tables_of
+from maplake.ingest.location_rows import KIND, Place, gone_from, tables_of
 from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.publish import rewrite, stage_records
 from maplake.ingest.report import SourceReport
@@ -42,9 +42,12 @@ from maplake.writers.lock import staging_run
 if TYPE_CHECKING:
     from maplake.readers.insertion_locations import InsertionRow
 
-KIND = "insertion_location"
+__all__ = ["KIND", "load_insertion_location", "of_config"]
+
 _SHEETS = "insertion_locations"
 _CONCERNED = (BEHAVIOR, EPHYS, KIND)
+#: How many rows that go a message lists.
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def load_insertion_location(config: Config, file: Path, dry_run: bool = False) -
     What changed; rows that match no insertion, or more than one, are its ``problems``.
     """
     lake = _Lake(Layout(config.lake.root))
-    changes, _, _ = _load(config, file, lake, {}, dry_run=dry_run)
+    changes, _, _ = _load(config, file, lake, {}, dry_run=dry_run, whole=False)
     if not dry_run:
         update_catalog(config)
     return changes
@@ -81,6 +84,9 @@ def load_insertion_location(config: Config, file: Path, dry_run: bool = False) -
 
 def of_config(config: Config, planned: Sequence[SessionPlan] | None = None) -> list[SourceReport]:
     """Load the sheets of insertion locations that lake.toml names.
+
+    What was loaded from one of them and has no row in it any more is removed: a sheet that changed
+    replaces its own rows.
 
     Parameters
     ----------
@@ -107,12 +113,18 @@ def of_config(config: Config, planned: Sequence[SessionPlan] | None = None) -> l
             reports.append(SourceReport(KIND, file.name, FAILED, str(error), path=str(file)))
             continue
         done = changes.added + changes.changed
-        status = (PLANNED if dry_run else IN) if done else UNCHANGED
-        reports.append(SourceReport(KIND, file.name, status, rows=done, path=str(file)))
+        status = (PLANNED if dry_run else IN) if done or changes.removed else UNCHANGED
+        reason = _removed(changes.removed) if changes.removed else None
+        reports.append(SourceReport(KIND, file.name, status, reason, rows=done, path=str(file)))
         reports += waiting
         if not dry_run:
             _remember(config, file, prints, "" if waiting else lake.digest(content))
     return reports
+
+
+def _removed(what: Sequence[str]) -> str:
+    more = f" and {len(what) - _SHOWN} more" if len(what) > _SHOWN else ""
+    return f"rows that are no longer in the sheet go: {'; '.join(what[:_SHOWN])}{more}"
 
 
 class _Lake:
@@ -203,6 +215,7 @@ def _load(
     known: Mapping[str, str],
     *,
     dry_run: bool = False,
+    whole: bool = True,
 ) -> tuple[Changes, list[SourceReport], dict[str, str]]:
     """Load a sheet, but for the animals of which nothing changed since.
 
@@ -218,6 +231,8 @@ def _load(
         Hashes of the animals whose rows were loaded whole before; see _Lake.prints_of.
     dry_run
         Only say what would change.
+    whole
+        The sheet's rows are all that there is of it: what was loaded from others of it goes.
 
     Returns
     -------
@@ -232,7 +247,11 @@ def _load(
     prints: dict[str, str] = {}
     changed: dict[str, str] = {}
 
+    was_asked = False
+
     def choose(texts: Mapping[str, str]) -> AbstractSet[str]:
+        nonlocal was_asked
+        was_asked = True
         prints.update(lake.prints_of(texts))
         changed.update({a: text for a, text in texts.items() if known.get(a) != prints[a]})
         return changed.keys()
@@ -261,8 +280,17 @@ def _load(
     by_session: dict[str, dict[Place, InsertionRow]] = defaultdict(dict)
     for place, row in todo.items():
         by_session[place.name][place] = row
-    for name, of_session in sorted(by_session.items()):
-        _load_session(config, name, of_session, changes, dry_run)
+    gone: dict[str, list[SourceState]] = defaultdict(list)
+    # Rows that name no animal by its water restriction number are of anybody.
+    if whole and was_asked and "" not in prints:
+        read = changed.keys() - faulty
+        unread = prints.keys() - read
+        for name, state in gone_from(
+            lake.states, lake.subjects, file, todo, read, unread, is_sure=not reports
+        ):
+            gone[name].append(state)
+    for name in sorted({*by_session, *gone}):
+        _load_session(config, file, name, by_session[name], gone[name], changes, dry_run)
     if not dry_run:
         _enter_projects(config, file, todo)
         # What was loaded just now is part of them.
@@ -365,7 +393,13 @@ def _clock(moment: datetime) -> time:
 
 
 def _load_session(
-    config: Config, name: str, rows: Mapping[Place, InsertionRow], changes: Changes, dry_run: bool
+    config: Config,
+    file: Path,
+    name: str,
+    rows: Mapping[Place, InsertionRow],
+    gone: Sequence[SourceState],
+    changes: Changes,
+    dry_run: bool,
 ) -> None:
     state = read_state(Layout(config.lake.root), name)
     todo: dict[Place, InsertionRow] = {}
@@ -375,11 +409,15 @@ def _load_session(
         what = f"session {place.session} of {place.subject_id}, insertion {place.insertion_number}"
         before = {"content": old.fingerprint[:8]} if old else None
         changes.note(what, before, {"content": print_[:8]})
-        if old is None or old.fingerprint != print_:
+        if old is None or old.fingerprint != print_ or old.path != str(file):
             todo[place] = row
-    if todo and not dry_run:
+    for one in gone:
+        what = f"session {one.session} of {one.subject_id}, insertion {one.insertion_number}"
+        changes.removed.append(what)
+        changes.details.append(f"- {what}")
+    if (todo or gone) and not dry_run:
         with writing(config) as layout, staging_run(config.lake.root) as run:
-            _commit(layout, run, name, todo)
+            _commit(layout, run, file, name, todo, [one.key for one in gone])
 
 
 def _fingerprint(row: InsertionRow, place: Place) -> str:
@@ -387,12 +425,20 @@ def _fingerprint(row: InsertionRow, place: Place) -> str:
     return hashlib.sha256(f"{sorted(content.items())}{place.behavior}".encode()).hexdigest()
 
 
-def _commit(layout: Layout, run: str, name: str, rows: Mapping[Place, InsertionRow]) -> None:
+def _commit(
+    layout: Layout,
+    run: str,
+    file: Path,
+    name: str,
+    rows: Mapping[Place, InsertionRow],
+    gone: Iterable[tuple[str, str]],
+) -> None:
     import pyarrow as pa
 
     stage = Stage(layout, run)
     state = read_state(layout, name)
-    old: list[str] = []
+    lost = [state.pop(key) for key in gone if key in state]
+    old = [path for one in lost for path in one.outputs]
     areas = []
     for place, row in rows.items():
         key = (KIND, f"insertion {place.insertion_number}")
@@ -408,6 +454,7 @@ def _commit(layout: Layout, run: str, name: str, rows: Mapping[Place, InsertionR
             reader_version=1,
             fingerprint=_fingerprint(row, place),
             depends=place.behavior,
+            path=str(file),
             time=datetime.now().isoformat(timespec="seconds"),
         )
         for table_name, data in tables_of(layout, row, place).items():
