@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .compute import note_waiting
 from .state import JsonOption, state_of
 
 _PANEL = "Care"
@@ -55,3 +56,4 @@ def restore(
     subject_id = library.subject_of(state.config, subject)
     library.restore(state.config, subject_id, session, insertion, archive)
     state.output.line(f"restored {archive} of {subject} session {session} insertion {insertion}")
+    note_waiting(state)

@@ -170,6 +170,8 @@ def log(
         state.require_lake()
     subject_id = None if subject is None else subject_of(state.config, subject)
     found = commits(state.config.lake.root, limit=limit, subject_id=subject_id, session=session)
+    if session is not None and not found:  # of one that was deleted, the log still tells
+        state.require_session(subject_id, session)
     if json:
         state.output.document({"commits": [asdict(one) for one in found]})
     elif not found:

@@ -72,6 +72,8 @@ def compute(
     if subject is not None:
         with state.lake() as lake:
             animal = find_subject(lake, subject)
+    if session is not None:
+        state.require_session(animal, session)
     if dry_run:
         _plan(state, tables or (), (animal, session), again=again)
         return
@@ -200,3 +202,17 @@ def show_counts(output: Output, counts: list[dict[str, Any]]) -> None:
         output.line("`maplake compute` computes what waits or is stale")
     else:
         output.line(f"{len(counts)} computed tables, up to date")
+
+
+def note_waiting(state: State) -> None:
+    """Name the computed tables that a change left to ``maplake compute``."""
+    from maplake.compute.settled import is_settled
+
+    if state.output.quiet or state.output.json or is_settled(state.config.lake.root):
+        return
+    rows = counts_of(state.config)
+    names = [row["table"] for row in rows if row.get("waiting") or row.get("stale")]
+    if names:
+        state.output.note(
+            f"to be computed: {', '.join(names)}; `maplake compute` computes what waits or is stale"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
-from .compute import compute_built_in, counts_of, document_of, show_computed, show_counts
+from .compute import (
+    compute_built_in,
+    counts_of,
+    document_of,
+    note_waiting,
+    show_computed,
+    show_counts,
+)
 from .output import Output
 from .scale import Scheduler, choose_scheduler, print_commands
 from .state import JsonOption, State, state_of
@@ -39,7 +47,12 @@ _FAILED = 4
 #: From how many sessions on opening the files of all takes longer than a glance.
 _LARGE = 200
 _COLUMNS = ("animal", "session", "kind", "name", "status", "rows", "skipped", "reason")
-_ORDER = ("failed", "waiting", "outdated", "planned", "in", "skipped", "unchanged", "absent")
+_ORDER = (
+    *("failed", "waiting", "outdated", "planned", "in", "skipped", "misnamed", "deleted"),
+    *("unchanged", "absent"),
+)
+#: What is counted but not listed unless it is asked for.
+_PASSED_OVER = {"skipped", "misnamed"}
 
 Workers = Annotated[int, typer.Option(min=1, help="Number of processes that read.")]
 
@@ -142,12 +155,17 @@ def ingest(
     made = None
     if not (no_compute or dry_run or wanted):
         made = compute_built_in(state, workers)
+    elif report.changed:
+        note_waiting(state)
     finish(state.output, report, time.perf_counter() - started, made)
 
 
 def status(
     context: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", help="Also list skipped sources.")] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Also list skipped sources and names that fit no pattern."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Say what is in the lake, what waits and what failed and why, by session and source."""
@@ -165,9 +183,10 @@ def status(
         watch = None if health is None else asdict(health)
         state.output.document({**_as_document(sources), "computed": computed, "watch": watch})
         return
-    hidden = set() if everything else {"skipped"}
+    hidden = set() if everything else _PASSED_OVER
     _list(state.output, [s for s in sources if s.status not in hidden])
     state.output.line(_summary(sources))
+    _note_misnamed(state.output, sources)
     show_counts(state.output, computed)
     if health is not None:
         state.output.line(f"watch: {health}")
@@ -206,11 +225,12 @@ def finish(output: Output, report: Any, seconds: float, made: Any = None) -> Non
         document = {**_as_document(report.sources), "failed": report.failed}
         output.document(document if made is None else {**document, "computed": document_of(made)})
     else:
-        _list(output, [s for s in report.sources if s.status not in ("unchanged", "skipped")])
+        idle = {"unchanged", "deleted", *_PASSED_OVER}
+        _list(output, [s for s in report.sources if s.status not in {"unchanged", *_PASSED_OVER}])
         words = _summary(report.sources)
-        idle = all(s.status in ("unchanged", "skipped") for s in report.sources)
-        idle = idle and not (made and made.done)
-        output.line(f"{'nothing to do: ' if idle and report.sources else ''}{words}")
+        is_idle = all(s.status in idle for s in report.sources) and not (made and made.done)
+        output.line(f"{'nothing to do: ' if is_idle and report.sources else ''}{words}")
+        _note_misnamed(output, report.sources)
         if made is not None:
             show_computed(output, made)
         output.note(f"{seconds:.1f} s")
@@ -237,6 +257,26 @@ def _summary(sources: Sequence[Any]) -> str:
     words = [f"{counts[status]} {status}" for status in _ORDER if counts[status]]
     trials = _skipped_trials(sources)
     return ", ".join(words) + (f"; {trials} trials left out" if trials else "")
+
+
+def _note_misnamed(output: Output, sources: Sequence[Any]) -> None:
+    """Say where files and folders are that look like sources but for their names."""
+    folders: dict[str, list[str]] = {}
+    for source in sources:
+        if source.status == "misnamed":
+            folders.setdefault(source.kind, []).append(os.path.dirname(source.path))  # noqa: PTH120
+    for kind, found in folders.items():
+        output.note(
+            f"{kind}: {len(found)} misnamed below {_above(found)}; `maplake status --all` lists "
+            "them, with the names that were expected"
+        )
+
+
+def _above(folders: Sequence[str]) -> str:
+    try:
+        return os.path.commonpath(folders)
+    except ValueError:  # on several drives
+        return folders[0]
 
 
 def _list(output: Output, sources: Sequence[Any]) -> None:

@@ -82,6 +82,22 @@ class State:
             hint = "`maplake init` or `maplake ingest` make one."
             raise LakeNotFoundError("there is no lake", file=root, hint=hint)
 
+    def require_session(self, subject_id: int | None, session: int) -> None:
+        """Refuse to go on where the lake has no such session.
+
+        Raises
+        ------
+        NotFoundError
+            If an animal, or any, has none of this number; it says which there are.
+        """
+        from maplake.query.absent import absent
+
+        with self.lake() as lake:
+            key = {"subject_id": subject_id, "session": session}
+            problem = absent(lambda query: lake.sql(query).pl(), key)
+        if problem is not None:
+            raise problem
+
     def settle(self) -> None:
         """Finish what a crashed writer left, if there is a lake and nobody else writes."""
         from maplake import recover

@@ -73,7 +73,7 @@ def test_a_deleted_session_stays_away_until_undone(lab, root):
     assert content(root) == after
     found = [s for s in report.sources if s.session == 1]
     assert {s.kind for s in found} >= {"behavior", "ephys"}
-    assert {s.status for s in found} == {"skipped"}
+    assert {s.status for s in found} == {"deleted"}
     assert all("was deleted on" in s.reason for s in found)
     assert not any("failed" in s for s in statuses(ingest(lab)).values())
     assert any("deleted" in (s.reason or "") for s in ingest_status.status(config))

@@ -12,7 +12,7 @@ from maplake.errors import SourceError
 from maplake.ingest.lakes import stage_global, writing
 from maplake.ingest.publish import stage_records
 from maplake.ingest.report import SourceReport
-from maplake.ingest.session import FAILED, IN, UNCHANGED
+from maplake.ingest.session import FAILED, IN, PLANNED, UNCHANGED
 from maplake.ingest.sources import CCF, reading
 from maplake.ingest.state import SourceState, hash_file, read_state, stat_files
 from maplake.layout import LAKE_NAME, Layout, ccf_store, table_file
@@ -27,10 +27,10 @@ KIND = CCF
 _RUNS = "ccf.annotation_run"
 
 
-def of_config(config: Config, *, again: bool = False) -> list[SourceReport]:
+def of_config(config: Config, *, again: bool = False, dry_run: bool = False) -> list[SourceReport]:
     """Load the annotation that lake.toml names, unless it is in the lake as it is.
 
-    ``again`` loads it in any case.
+    ``again`` loads it in any case; a ``dry_run`` only says that it would be.
     """
     if config.ccf.annotation is None:
         return []
@@ -46,6 +46,9 @@ def of_config(config: Config, *, again: bool = False) -> list[SourceReport]:
         with reading(config.ccf.annotation, KIND):
             hashes = {str(path): hash_file(path) for path in _files(config)}
         if known and known.status == IN and (known.files, known.settings) == (hashes, settings):
+            return [report]
+        if dry_run:
+            report.status = PLANNED
             return [report]
         state = SourceState(KIND, name, IN, files=hashes, stat=stat, settings=settings)
         _load(config, state)

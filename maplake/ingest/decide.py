@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from maplake.ingest.session import (
     FAILED,
     IN,
     PLANNED,
-    SKIPPED,
     UNCHANGED,
     WAITING,
     Item,
@@ -75,7 +74,7 @@ def _decide(item: Item, done: Sequence[Item], session: SessionPlan, wanted: Want
     source = item.source
     state = session.state.get(source.key)
     if state is not None and state.status == DELETED:
-        return Item(source, SKIPPED, state.reason)
+        return Item(source, DELETED, state.reason)
     if item.status != PLANNED:
         return item
     needed = NEEDS.get(source.kind)
@@ -89,7 +88,8 @@ def _decide(item: Item, done: Sequence[Item], session: SessionPlan, wanted: Want
             name = "behavior session" if needed == BEHAVIOR else "probe's sorting"
             return Item(source, WAITING, f"its {name} is not in the lake")
     try:
-        return _status(source, state, wanted)
+        found = _status(source, state, wanted)
+        return found if found.status != PLANNED or _is_in(state) else _beside_lost(found, session)
     except MaplakeError as error:
         return Item(source, FAILED, str(error))
 
@@ -132,6 +132,48 @@ def _status(source: Source, state: SourceState | None, wanted: Wanted) -> Item:
         failed = state is not None and state.status == FAILED
         return Item(source, FAILED if failed else WAITING, state.reason if state else _NOT_ASKED)
     return _known(source, state, wanted)
+
+
+def _beside_lost(item: Item, session: SessionPlan) -> Item:
+    """Let a new recording wait that may be one in the lake whose folder was renamed."""
+    source, found = item.source, {one.source.key for one in session.items}
+    lost = [
+        state
+        for state in session.state.values()
+        if state.kind == source.kind in _RECORDED and _is_in(state) and state.key not in found
+    ]
+    for state in lost:
+        if _has_files_of(source, state):
+            why = f"the same files are in the lake from {state.path}, which is no longer found"
+            return Item(source, WAITING, f"{why}: was the folder renamed? {_undo(state)}")
+    for state in lost:
+        if state.insertion_number == source.insertion_number:
+            why = f"the lake has its place from {state.path}, which is no longer found"
+            return Item(source, WAITING, f"{why}. {_undo(state)}")
+    if lost:
+        why = f"beside it the lake keeps {lost[0].path}, which is no longer found"
+        return replace(item, reason=f"{why}. If it is the same probe: {_undo(lost[0])}")
+    return item
+
+
+#: Kinds whose sources are named after folders that people name.
+_RECORDED = (EPHYS, LFP, NIDQ)
+
+
+def _has_files_of(source: Source, state: SourceState) -> bool:
+    files = source.files()
+    known = sorted(state.files.values())
+    return len(files) == len(known) and sorted(_hash(file) for file in files) == known
+
+
+def _undo(state: SourceState) -> str:
+    words = ["session" if state.insertion_number is None else "insertion"]
+    key = (state.subject_id, state.session, state.insertion_number)
+    words += [str(number) for number in key if number is not None]
+    return (
+        f"Give the folder its old name back, or run `maplake delete {' '.join(words)}`: the next "
+        "ingest then takes in what is there"
+    )
 
 
 _NOT_ASKED = "this kind was not asked for"

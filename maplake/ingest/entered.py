@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,17 @@ from maplake.errors import (
     SourceError,
     SpreadsheetError,
 )
-from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
+from maplake.ingest.lakes import (
+    changed_globals,
+    read_global,
+    stage_global,
+    update_catalog,
+    writing,
+)
+from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.publish import rewrite
 from maplake.ingest.report import SourceReport
-from maplake.ingest.session import FAILED, IN, UNCHANGED
+from maplake.ingest.session import FAILED, IN, PLANNED, UNCHANGED, WAITING
 from maplake.ingest.sources import reading
 from maplake.ingest.state import SourceState, hash_file, read_manifest, read_state
 from maplake.layout import LAKE_NAME, Layout, table_file
@@ -33,6 +41,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ANIMALS, LAB = "animals", "lab"
+_H2O = "lab.water_restriction"
+#: Marks an animal that was in a sheet.
+_GONE = "gone"
 
 
 @dataclass
@@ -46,7 +57,9 @@ class Changes:
     problems
         Rows that cannot be used, each with its number and the reason.
     details
-        One line per row that is added or changed.
+        One line per row that is added, changed or removed.
+    removed
+        What has no row in the sheet any more, where the sheet is all that there is of it.
     """
 
     added: int = 0
@@ -54,6 +67,7 @@ class Changes:
     unchanged: int = 0
     problems: list[str] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterable[str]:
         """Iterate over one line per change and problem."""
@@ -113,17 +127,21 @@ def load_animals(config: Config, file: Path, dry_run: bool = False) -> Changes:
     SpreadsheetError
         If a row cannot be used, or gives an animal a water restriction number that is taken.
     """
-    changes = _load_animals(config, file, dry_run)
+    changes, _ = _load_animals(config, file, dry_run)
     if not dry_run:
         update_catalog(config)
     return changes
 
 
-def _load_animals(config: Config, file: Path, dry_run: bool = False) -> Changes:
+def _load_animals(
+    config: Config, file: Path, dry_run: bool = False
+) -> tuple[Changes, dict[str, str]]:
+    """Load a sheet; return what changed, and a mark for each of its animals."""
     records = sheet_reader(ANIMALS, file).read(file)
     rows = list(records.tables.items())
+    marks = {str(number): IN for number in records.tables[_H2O]["subject_id"].to_pylist()}
     if dry_run:
-        return _compare(Layout(config.lake.root), rows, file)
+        return _compare(Layout(config.lake.root), rows, file), marks
     with writing(config) as layout:
         changes = _compare(layout, rows, file)
         if changes.added or changes.changed:
@@ -135,7 +153,7 @@ def _load_animals(config: Config, file: Path, dry_run: bool = False) -> Changes:
                 stage_global(stage, layout, people, replace=False)
                 stage_global(stage, layout, others, replace=True)
                 commit(layout, [stage.finish()], {"command": "load-animal", "file": str(file)})
-    return changes
+    return changes, marks
 
 
 def _compare(layout: Layout, rows: list[tuple[str, pa.Table]], file: Path) -> Changes:
@@ -146,7 +164,7 @@ def _compare(layout: Layout, rows: list[tuple[str, pa.Table]], file: Path) -> Ch
         table = get(name)
         old = _by_key(table, read_global(layout, table))
         new = _by_key(table, data.select(table.file_schema.names))
-        if name == "lab.water_restriction":
+        if name == _H2O:
             _check_h2o(old, new, file)
         for key, row in new.items():
             changes.note(f"{name} {', '.join(map(str, key))}", old.get(key), row)
@@ -178,8 +196,8 @@ def _check_h2o(
         holders[number] = key[0]
 
 
-def lab_of_config(config: Config) -> list[SourceReport]:
-    """Load the people and rigs of ``foraging.lab_meta_dir``."""
+def lab_of_config(config: Config, *, dry_run: bool = False) -> list[SourceReport]:
+    """Load the people and rigs of ``foraging.lab_meta_dir``; in a dry run only say so."""
     folder = config.foraging.lab_meta_dir
     if folder is None:
         return []
@@ -188,6 +206,10 @@ def lab_of_config(config: Config) -> list[SourceReport]:
     report = SourceReport(LAB, folder.name, UNCHANGED, path=str(folder))
     try:
         rows = list(read_lab(folder).tables.items())
+        if dry_run:
+            if any(changed_globals(Layout(config.lake.root), rows, replace=True)):
+                report.status, report.rows = PLANNED, sum(data.num_rows for _, data in rows)
+            return [report]
         with writing(config) as layout, staging_run(layout.root) as run:
             stage = Stage(layout, run)
             if stage_global(stage, layout, rows, replace=True):
@@ -204,42 +226,77 @@ def _digest(layout: Layout, content: str) -> str:
     """Return a hash over a sheet's own and the tables that its rows correct."""
     found = [content]
     entries = read_manifest(layout, LAKE_NAME)
-    for name in ("lab.subject", "lab.water_restriction"):
+    for name in ("lab.subject", _H2O):
         path = str(table_file(get(name), {}))
         found.append(f"{path} {entries.get(path, {}).get('sha256')}")
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
-def _is_known(config: Config, file: Path, content: str) -> bool:
-    """Tell whether a sheet was loaded and neither it nor what it says in the lake changed since."""
-    layout = Layout(config.lake.root)
-    known = read_state(layout, LAKE_NAME).get((ANIMALS, str(file)))
-    return known is not None and known.fingerprint == _digest(layout, content)
-
-
-def _remember(config: Config, file: Path, content: str) -> None:
+def _remember(config: Config, file: Path, content: str, marks: dict[str, str]) -> None:
     with writing(config) as layout:
         states = read_state(layout, LAKE_NAME)
         digest = _digest(layout, content)
         new = SourceState(ANIMALS, str(file), IN, fingerprint=digest, path=str(file))
+        new.files = marks
         rewrite(layout, LAKE_NAME, states | {new.key: new}, "load-animal")
 
 
-def animals_of_config(config: Config) -> list[SourceReport]:
-    """Load the sheets of animals that lake.toml names; a faulty sheet stops no other."""
-    reports = []
+def _missed(config: Config, sheets: Mapping[Path, Mapping[str, str]]) -> Iterator[SourceReport]:
+    """Yield the animals of the lake that were in a sheet and are in none any more.
+
+    ``sheets`` has a mark for each animal that is, or was, in a sheet.
+    """
+    known = {str(number): h2o for h2o, number in subjects_by_h2o(Layout(config.lake.root)).items()}
+    there = {number for marks in sheets.values() for number, mark in marks.items() if mark == IN}
+    for file, marks in sheets.items():
+        for number in sorted((marks.keys() - there) & known.keys()):
+            yield SourceReport(
+                ANIMALS,
+                f"{file.name} {known[number]}",
+                WAITING,
+                "no longer in the sheet, but in the lake: put its row back, or "
+                f"`maplake delete subject {number}` removes it with all that is of it",
+                int(number),
+                h2o=known[number],
+                path=str(file),
+            )
+
+
+def animals_of_sheets(config: Config) -> dict[str, int]:
+    """Return the animals' numbers by their short names, of the sheets that can be read."""
+    found: dict[str, int] = {}
     for file in config.spreadsheets.animals:
-        report = SourceReport(ANIMALS, file.name, IN, path=str(file))
+        with suppress(MaplakeError):
+            for row in sheet_reader(ANIMALS, file).read(file).tables[_H2O].to_pylist():
+                found[row["water_restriction_number"]] = row["subject_id"]
+    return found
+
+
+def animals_of_config(config: Config, *, dry_run: bool = False) -> list[SourceReport]:
+    """Load the sheets of animals that lake.toml names; a faulty sheet stops no other.
+
+    In a dry run nothing is written. An animal whose row has gone stays in the lake, and is told of.
+    """
+    reports = []
+    sheets: dict[Path, Mapping[str, str]] = {}
+    layout = Layout(config.lake.root)
+    for file in config.spreadsheets.animals:
+        report = SourceReport(ANIMALS, file.name, PLANNED if dry_run else IN, path=str(file))
+        known = read_state(layout, LAKE_NAME).get((ANIMALS, str(file)))
+        before = known.files if known is not None else {}
+        sheets[file] = before
         try:
             with reading(file, ANIMALS):
                 content = hash_file(file)  # now: what is changed from here on is loaded next time
-            if _is_known(config, file, content):
+            # Neither it nor what it says in the lake changed since it was loaded.
+            if known is not None and known.fingerprint == _digest(layout, content):
                 report.status = UNCHANGED
                 reports.append(report)
                 continue
-            changes = _load_animals(config, file)
-            if not changes.problems:
-                _remember(config, file, content)
+            changes, marks = _load_animals(config, file, dry_run)
+            sheets[file] = dict.fromkeys(before, _GONE) | marks
+            if not (changes.problems or dry_run):
+                _remember(config, file, content, dict(sheets[file]))
         except MaplakeError as error:
             if error.exit_code != SpreadsheetError.exit_code:
                 raise
@@ -249,4 +306,4 @@ def animals_of_config(config: Config) -> list[SourceReport]:
             if not report.rows:
                 report.status = UNCHANGED
         reports.append(report)
-    return reports
+    return [*reports, *_missed(config, sheets)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from datetime import date, datetime
 from functools import partial
@@ -16,6 +17,13 @@ from maplake.ingest.sources import BEHAVIOR, Found, Part, Source, reading
 from maplake.ingest.state import print_of, stat_files
 from maplake.readers import Reader, listing
 from maplake.readers.base import Identity
+
+#: Files that carry a time but have no session's name: a copy, a download that was cut short, a day
+#: that there is not.
+_LOOKS_LIKE = re.compile(r"[^.].*\d{6,}[_-]\d{4,}.*\.mat", re.IGNORECASE)
+_LOOKS_JOINED = re.compile(r"[^.].*\d{6,}[_-]\d{4,}.*\.csv", re.IGNORECASE)
+_NAME = "{h2o}_{protocol}_{YYYYMMDD}_{HHMMSS}.mat"
+_NAME_JOINED = "{YYYYMMDD}-{HHMMSS}.csv"
 
 #: What a file tells: the reader's name, h2o, start (ISO), and whether the file is all that is read.
 Told = tuple[str, str, str, bool]
@@ -41,6 +49,8 @@ def _add(
     path, file = Path(entry.path), File.listed(entry)
     told = _tell(path) if file is None else seen.told(file, partial(_tell, path))
     if told is None:
+        if _LOOKS_LIKE.match(entry.name):
+            found.misname(BEHAVIOR, path, _NAME)
         return
     source = _source(path, rig.name, told, file)
     try:
@@ -125,6 +135,8 @@ def _joined(root: Path, seen: Seen, found: Found) -> None:
         except SourceError as error:
             found.fault(BEHAVIOR, path, error)
             continue
+        if not told and _LOOKS_JOINED.match(entry.name) and not _is_joined(path):
+            found.misname(BEHAVIOR, path, _NAME_JOINED)
         for reader, h2o, start, alone in told:
             began = datetime.fromisoformat(start)
             days[reader, h2o, began.date()].append((began, path, file if alone else None))
@@ -144,6 +156,10 @@ def _joined(root: Path, seen: Seen, found: Found) -> None:
                 stat_print=print_of([f.stat for f in known]) if len(known) == len(parts) else None,
             )
         )
+
+
+def _is_joined(path: Path) -> bool:
+    return any(reader.find(path) for reader in _readers(joins=True))
 
 
 def _tell_joined(path: Path) -> list[Told]:

@@ -18,10 +18,18 @@ from maplake.ingest.sources import EPHYS, LFP, Found, Part, Source, day_of, fold
 _RECORDING, _SORTING, _BITCODES = "recording", "sorting", "bitcodes"
 _DATE = "%Y%m%d"
 
+_LOOKS_LIKE_DAY = re.compile(r"\d{6}|\d{4}[-_. ]\d{1,2}[-_. ]\d{1,2}")
+_LOOKS_LIKE_PROBE = re.compile(r"\d+|[^.]?.*(probe|imec)\D{0,2}\d.*", re.IGNORECASE)
+_SESSION = (
+    "{YYYYMMDD}, {YYYY-MM-DD}, catgt_{YYYYMMDD}_g0 or …{h2o}…{MMDDYY or YYYYMMDD}_…, of a day "
+    "that there is"
+)
+_PROBE = "the probe's number, from 1 to 9, or …imec{number}, from 0 to 8"
+
 
 def find(config: Config, seen: Seen) -> Found:
     """Find sorted probes below the ephys roots, in the roots' order."""
-    return seen.find(EPHYS, config.require_paths(EPHYS), session_day, _search)
+    return seen.find(EPHYS, config.require_paths(EPHYS), session_day, _search, _misnamed)
 
 
 def find_lfp(config: Config, seen: Seen) -> Found:
@@ -65,6 +73,8 @@ def _probe_folders(folder: Folder, kind: str, found: Found) -> Iterator[_Place]:
         number = _insertion_number(probe.name)
         if number is not None:
             yield _Place(probe, folder.h2o, folder.day, number)
+        elif kind == EPHYS and _LOOKS_LIKE_PROBE.match(probe.name):
+            found.misname(kind, probe, _PROBE, folder.h2o, folder.day)
 
 
 def session_day(name: str, h2o: str) -> date | None:
@@ -81,6 +91,12 @@ def session_day(name: str, h2o: str) -> date | None:
         digits = ours[1]
         return day_of(digits, _DATE if len(digits) == 8 else "%m%d%y")
     return None
+
+
+def _misnamed(name: str, h2o: str) -> str | None:
+    """Return the pattern of session folders for a name that has a day but does not fit it."""
+    other = re.fullmatch(rf"\d{{8}}_\d+|{re.escape(h2o)}_\d{{6}}(_\d+)?|\..*", name)
+    return None if other or not _LOOKS_LIKE_DAY.search(name) else _SESSION
 
 
 def _insertion_number(name: str) -> int | None:

@@ -172,6 +172,22 @@ def stage_global(
     -------
     Number of tables that changed.
     """
+    known = read_manifest(layout, LAKE_NAME)
+    changed = 0
+    for table, merged in changed_globals(layout, rows, replace=replace):
+        _check_whole(layout, table, known)
+        stage.table(table, {}, merged)
+        changed += 1
+    if changed:
+        new = {path: e for path, e in stage.staged.manifest.items() if _is_global(path)}
+        stage.json(manifest_file(LAKE_NAME), {"files": known | new})
+    return changed
+
+
+def changed_globals(
+    layout: Layout, rows: list[tuple[str, pa.Table]], *, replace: bool
+) -> Iterator[tuple[Table, pa.Table]]:
+    """Yield the global tables that new rows change, as they will be; see :func:`stage_global`."""
     import pyarrow as pa
 
     from maplake.writers import parquet
@@ -180,8 +196,6 @@ def stage_global(
     for name, data in rows:
         schema = get(name).file_schema
         by_table.setdefault(name, []).append(data.select(schema.names).cast(schema))
-    known = read_manifest(layout, LAKE_NAME)
-    changed = 0
     for name, parts in sorted(by_table.items()):
         table = get(name)
         old = read_global(layout, table)
@@ -189,13 +203,7 @@ def stage_global(
         pair = (old, new) if replace or old is None else (new, old)
         merged = parquet.merge(table, *pair)
         if old is None or not merged.equals(parquet.conform(table, old)):
-            _check_whole(layout, table, known)
-            stage.table(table, {}, merged)
-            changed += 1
-    if changed:
-        new = {path: e for path, e in stage.staged.manifest.items() if _is_global(path)}
-        stage.json(manifest_file(LAKE_NAME), {"files": known | new})
-    return changed
+            yield table, merged
 
 
 def _is_global(path: str) -> bool:

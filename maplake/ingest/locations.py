@@ -9,56 +9,45 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from datetime import datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maplake.config import Config
 from maplake.errors import MaplakeError, SpreadsheetError
 from maplake.ingest.entered import Changes, sheet_reader
 from maplake.ingest.index import read_index
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
+from maplake.ingest.location_rows import KIND, Place, gone_from, tables_of
 from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.publish import rewrite, stage_records
 from maplake.ingest.report import SourceReport
-from maplake.ingest.session import FAILED, IN, UNCHANGED, WAITING, State
+from maplake.ingest.session import (
+    FAILED,
+    IN,
+    PLANNED,
+    UNCHANGED,
+    WAITING,
+    Item,
+    SessionPlan,
+    State,
+)
 from maplake.ingest.sources import BEHAVIOR, EPHYS, reading
 from maplake.ingest.starts import session_datetime
 from maplake.ingest.state import SourceState, hash_file, read_state
-from maplake.layout import LAKE_NAME, Layout, session_name, table_file
+from maplake.layout import LAKE_NAME, Layout, table_file
 from maplake.readers.sheets import animal_named
 from maplake.tables import get
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from maplake.readers.insertion_locations import InsertionRow
 
-KIND = "insertion_location"
+__all__ = ["KIND", "load_insertion_location", "of_config"]
+
 _SHEETS = "insertion_locations"
 _CONCERNED = (BEHAVIOR, EPHYS, KIND)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """The insertion that a row belongs to, and its session's behavior."""
-
-    subject_id: int
-    session: int
-    insertion_number: int
-    behavior: str
-
-    @property
-    def partition(self) -> dict[str, int]:
-        return {
-            "subject_id": self.subject_id,
-            "session": self.session,
-            "insertion_number": self.insertion_number,
-        }
-
-    @property
-    def name(self) -> str:
-        return session_name(self.subject_id, self.session)
+#: How many rows that go a message lists.
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -87,17 +76,28 @@ def load_insertion_location(config: Config, file: Path, dry_run: bool = False) -
     What changed; rows that match no insertion, or more than one, are its ``problems``.
     """
     lake = _Lake(Layout(config.lake.root))
-    changes, _, _ = _load(config, file, lake, {}, dry_run=dry_run)
+    changes, _, _ = _load(config, file, lake, {}, dry_run=dry_run, whole=False)
     if not dry_run:
         update_catalog(config)
     return changes
 
 
-def of_config(config: Config) -> list[SourceReport]:
-    """Load the sheets of insertion locations that lake.toml names."""
-    reports = []
+def of_config(config: Config, planned: Sequence[SessionPlan] | None = None) -> list[SourceReport]:
+    """Load the sheets of insertion locations that lake.toml names.
+
+    What was loaded from one of them and has no row in it any more is removed: a sheet that changed
+    replaces its own rows.
+
+    Parameters
+    ----------
+    config
+        Names them and the lake.
+    planned
+        Sessions that a run would take in before; where they are given, nothing is written.
+    """
+    reports, dry_run = [], planned is not None
     for file in config.spreadsheets.insertion_locations:
-        lake = _Lake(Layout(config.lake.root))
+        lake = _Lake(Layout(config.lake.root), planned or ())
         known = read_state(lake.layout, LAKE_NAME).get((_SHEETS, str(file)))
         try:
             with reading(file, KIND):
@@ -106,31 +106,42 @@ def of_config(config: Config) -> list[SourceReport]:
                 reports.append(SourceReport(KIND, file.name, UNCHANGED, path=str(file)))
                 continue
             before = known.files if known is not None else {}
-            changes, waiting, prints = _load(config, file, lake, before)
+            changes, waiting, prints = _load(config, file, lake, before, dry_run=dry_run)
         except MaplakeError as error:
             if error.exit_code != SpreadsheetError.exit_code:
                 raise
             reports.append(SourceReport(KIND, file.name, FAILED, str(error), path=str(file)))
             continue
         done = changes.added + changes.changed
-        status = IN if done else UNCHANGED
-        reports.append(SourceReport(KIND, file.name, status, rows=done, path=str(file)))
+        status = (PLANNED if dry_run else IN) if done or changes.removed else UNCHANGED
+        reason = _removed(changes.removed) if changes.removed else None
+        reports.append(SourceReport(KIND, file.name, status, reason, rows=done, path=str(file)))
         reports += waiting
-        _remember(config, file, prints, "" if waiting else lake.digest(content))
+        if not dry_run:
+            _remember(config, file, prints, "" if waiting else lake.digest(content))
     return reports
+
+
+def _removed(what: Sequence[str]) -> str:
+    more = f" and {len(what) - _SHOWN} more" if len(what) > _SHOWN else ""
+    return f"rows that are no longer in the sheet go: {'; '.join(what[:_SHOWN])}{more}"
 
 
 class _Lake:
     """The animals and sessions that a sheet is held against, looked at once.
 
     What others commit while it is loaded was not held against it, and is not said to be.
+    ``planned`` are sessions that a run would take in before: they count as if they were there.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, planned: Iterable[SessionPlan] = ()) -> None:
         self.layout = layout
+        self.planned = {s.name: s for s in planned if _concerned(s.todo)}
         self.subjects = subjects_by_h2o(layout)
+        self.subjects |= {s.h2o: s.subject_id for s in self.planned.values()}
         self.states = read_index(layout)
         self._prints = {name: _print_of(state) for name, state in self.states.items()}
+        self._prints |= dict.fromkeys(self.planned, PLANNED)
 
     def look_again(self, names: Iterable[str]) -> None:
         """See what was loaded into sessions just now."""
@@ -162,6 +173,10 @@ class _Lake:
 
     def _lines(self) -> dict[str, str]:
         return {n: f"{n} {text}" for n, text in self._prints.items() if n != LAKE_NAME}
+
+
+def _concerned(items: Iterable[Item]) -> list[Item]:
+    return [item for item in items if item.source.kind in _CONCERNED]
 
 
 def _print_of(session: State) -> str:
@@ -200,6 +215,7 @@ def _load(
     known: Mapping[str, str],
     *,
     dry_run: bool = False,
+    whole: bool = True,
 ) -> tuple[Changes, list[SourceReport], dict[str, str]]:
     """Load a sheet, but for the animals of which nothing changed since.
 
@@ -215,6 +231,8 @@ def _load(
         Hashes of the animals whose rows were loaded whole before; see _Lake.prints_of.
     dry_run
         Only say what would change.
+    whole
+        The sheet's rows are all that there is of it: what was loaded from others of it goes.
 
     Returns
     -------
@@ -229,7 +247,11 @@ def _load(
     prints: dict[str, str] = {}
     changed: dict[str, str] = {}
 
+    was_asked = False
+
     def choose(texts: Mapping[str, str]) -> AbstractSet[str]:
+        nonlocal was_asked
+        was_asked = True
         prints.update(lake.prints_of(texts))
         changed.update({a: text for a, text in texts.items() if known.get(a) != prints[a]})
         return changed.keys()
@@ -245,7 +267,7 @@ def _load(
     faulty: set[str] = set(records.info.get("faulty", ()))  # other readers know of no animals
     rows: list[InsertionRow] = records.info["rows"]
     sessions = _sessions(lake, {_animal(row, subjects) or 0 for row in rows})
-    todo: dict[_Place, InsertionRow] = {}
+    todo: dict[Place, InsertionRow] = {}
     for row in rows:
         place, problem = _place(row, sessions, subjects)
         if place is None:
@@ -255,11 +277,20 @@ def _load(
             reports.append(SourceReport(KIND, f"{file.name} row {row.row}", WAITING, text))
         else:
             todo[place] = row
-    by_session: dict[str, dict[_Place, InsertionRow]] = defaultdict(dict)
+    by_session: dict[str, dict[Place, InsertionRow]] = defaultdict(dict)
     for place, row in todo.items():
         by_session[place.name][place] = row
-    for name, of_session in sorted(by_session.items()):
-        _load_session(config, name, of_session, changes, dry_run)
+    gone: dict[str, list[SourceState]] = defaultdict(list)
+    # Rows that name no animal by its water restriction number are of anybody.
+    if whole and was_asked and "" not in prints:
+        read = changed.keys() - faulty
+        unread = prints.keys() - read
+        for name, state in gone_from(
+            lake.states, lake.subjects, file, todo, read, unread, is_sure=not reports
+        ):
+            gone[name].append(state)
+    for name in sorted({*by_session, *gone}):
+        _load_session(config, file, name, by_session[name], gone[name], changes, dry_run)
     if not dry_run:
         _enter_projects(config, file, todo)
         # What was loaded just now is part of them.
@@ -273,7 +304,7 @@ def _animal(row: InsertionRow, subjects: Mapping[str, int]) -> int | None:
     return animal_named(h2o, subjects) if h2o else row.subject_id
 
 
-def _enter_projects(config: Config, file: Path, rows: Mapping[_Place, InsertionRow]) -> None:
+def _enter_projects(config: Config, file: Path, rows: Mapping[Place, InsertionRow]) -> None:
     """Put the sessions into the projects that their rows name."""
     found = {(p.subject_id, p.session, r.project) for p, r in rows.items() if r.project}
     if not found:
@@ -298,8 +329,8 @@ def _enter_projects(config: Config, file: Path, rows: Mapping[_Place, InsertionR
 def _sessions(lake: _Lake, subjects: AbstractSet[int]) -> dict[int, list[_Session]]:
     """Return the sessions of animals that are in the lake, with their probes, by animal."""
     sessions: dict[int, list[_Session]] = defaultdict(list)
-    for session in lake.states.values():
-        for state in session.values():
+    for name, session in lake.states.items():
+        for state in session.values() if name not in lake.planned else ():
             if state.subject_id not in subjects or state.kind != BEHAVIOR or state.status != IN:
                 continue
             if state.subject_id is None or state.session is None:
@@ -315,12 +346,25 @@ def _sessions(lake: _Lake, subjects: AbstractSet[int]) -> dict[int, list[_Sessio
                 named = datetime.fromisoformat(state.start) if state.start else start
                 found = _Session(state.session, start, named, probes, _edition(state))
                 sessions[state.subject_id].append(found)
+    for plan in lake.planned.values():
+        if plan.subject_id in subjects:
+            sessions[plan.subject_id].append(_planned(plan))
     return sessions
+
+
+def _planned(plan: SessionPlan) -> _Session:
+    """Return a session as a run would take it in."""
+    known = [s for s in plan.state.values() if s.status == IN]
+    probes = {s.insertion_number or 0 for s in known if s.kind == EPHYS}
+    probes |= {i.source.insertion_number or 0 for i in plan.todo if i.source.kind == EPHYS}
+    is_read = any(item.source.kind == BEHAVIOR for item in plan.todo)
+    behavior = PLANNED if is_read else "".join(_edition(s) for s in known if s.kind == BEHAVIOR)
+    return _Session(plan.session, plan.start, plan.start, frozenset(probes), behavior)
 
 
 def _place(
     row: InsertionRow, sessions: Mapping[int, Sequence[_Session]], subjects: Mapping[str, int]
-) -> tuple[_Place | None, str]:
+) -> tuple[Place | None, str]:
     h2o, subject = row.water_restriction_number, _animal(row, subjects)
     if subject is None:
         return None, f"no animal has the water restriction number {h2o!r}"
@@ -341,7 +385,7 @@ def _place(
             f"session {session.session} of {h2o or subject} has no probe insertion "
             f"{row.insertion_number} in the lake (it has: {known})"
         )
-    return _Place(subject, session.session, row.insertion_number, session.behavior), ""
+    return Place(subject, session.session, row.insertion_number, session.behavior), ""
 
 
 def _clock(moment: datetime) -> time:
@@ -349,34 +393,52 @@ def _clock(moment: datetime) -> time:
 
 
 def _load_session(
-    config: Config, name: str, rows: Mapping[_Place, InsertionRow], changes: Changes, dry_run: bool
+    config: Config,
+    file: Path,
+    name: str,
+    rows: Mapping[Place, InsertionRow],
+    gone: Sequence[SourceState],
+    changes: Changes,
+    dry_run: bool,
 ) -> None:
     state = read_state(Layout(config.lake.root), name)
-    todo: dict[_Place, InsertionRow] = {}
+    todo: dict[Place, InsertionRow] = {}
     for place, row in rows.items():
         old = state.get((KIND, f"insertion {place.insertion_number}"))
         print_ = _fingerprint(row, place)
         what = f"session {place.session} of {place.subject_id}, insertion {place.insertion_number}"
         before = {"content": old.fingerprint[:8]} if old else None
         changes.note(what, before, {"content": print_[:8]})
-        if old is None or old.fingerprint != print_:
+        if old is None or old.fingerprint != print_ or old.path != str(file):
             todo[place] = row
-    if todo and not dry_run:
+    for one in gone:
+        what = f"session {one.session} of {one.subject_id}, insertion {one.insertion_number}"
+        changes.removed.append(what)
+        changes.details.append(f"- {what}")
+    if (todo or gone) and not dry_run:
         with writing(config) as layout, staging_run(config.lake.root) as run:
-            _commit(layout, run, name, todo)
+            _commit(layout, run, file, name, todo, [one.key for one in gone])
 
 
-def _fingerprint(row: InsertionRow, place: _Place) -> str:
+def _fingerprint(row: InsertionRow, place: Place) -> str:
     content = {k: v for k, v in asdict(row).items() if k != "row"}
     return hashlib.sha256(f"{sorted(content.items())}{place.behavior}".encode()).hexdigest()
 
 
-def _commit(layout: Layout, run: str, name: str, rows: Mapping[_Place, InsertionRow]) -> None:
+def _commit(
+    layout: Layout,
+    run: str,
+    file: Path,
+    name: str,
+    rows: Mapping[Place, InsertionRow],
+    gone: Iterable[tuple[str, str]],
+) -> None:
     import pyarrow as pa
 
     stage = Stage(layout, run)
     state = read_state(layout, name)
-    old: list[str] = []
+    lost = [state.pop(key) for key in gone if key in state]
+    old = [path for one in lost for path in one.outputs]
     areas = []
     for place, row in rows.items():
         key = (KIND, f"insertion {place.insertion_number}")
@@ -392,9 +454,10 @@ def _commit(layout: Layout, run: str, name: str, rows: Mapping[_Place, Insertion
             reader_version=1,
             fingerprint=_fingerprint(row, place),
             depends=place.behavior,
+            path=str(file),
             time=datetime.now().isoformat(timespec="seconds"),
         )
-        for table_name, data in _tables(layout, row, place).items():
+        for table_name, data in tables_of(layout, row, place).items():
             table = get(table_name)
             new.rows[table_name] = stage.table(table, place.partition, data)
             new.outputs.append(str(table_file(table, place.partition)))
@@ -412,54 +475,3 @@ def _commit(layout: Layout, run: str, name: str, rows: Mapping[_Place, Insertion
     stage_global(extra, layout, [("lab.brain_area", lookup)], replace=False)
     note = {"command": "load-insertion-location", "session": name}
     commit(layout, [staged, extra.finish()], note)
-
-
-def _tables(layout: Layout, row: InsertionRow, place: _Place) -> dict[str, pa.Table]:
-    rows: dict[str, list[dict[str, Any]]] = {
-        "ephys.insertion_location": [
-            {name: getattr(row, name) for name in get("ephys.insertion_location").file_schema.names}
-        ],
-        "ephys.recordable_brain_region": [
-            {"brain_area": row.brain_area, "hemisphere": row.hemisphere}
-        ],
-    }
-    quality = ("drift_presence", "number_of_landmarks", "alignment_confidence")
-    if any(getattr(row, name) is not None for name in quality):
-        rows["ephys.probe_insertion_quality"] = [{name: getattr(row, name) for name in quality}]
-    if row.insertion_comment:
-        rows["ephys.insertion_note"] = [{"insertion_note": row.insertion_comment}]
-    if row.good_periods:
-        trials = _session_trials(layout, place)
-        last: float = max(trials["stop_time"].to_pylist())
-        # To the end, of a recording that ended before: no time at all.
-        periods = [
-            (start, max(start, last) if end is None else end) for start, end in row.good_periods
-        ]
-        rows["ephys.good_period"] = [
-            {"good_period_start": start, "good_period_end": end} for start, end in periods
-        ]
-        rows["ephys.good_trial"] = [{"trial": trial} for trial in _good_trials(trials, periods)]
-    import pyarrow as pa
-
-    tables = {
-        name: pa.Table.from_pylist(found, schema=get(name).file_schema)
-        for name, found in rows.items()
-    }
-    return {name: table for name, table in tables.items() if table.num_rows}
-
-
-def _session_trials(layout: Layout, place: _Place) -> pa.Table:
-    import pyarrow.parquet as pq
-
-    path = layout.root / table_file(get("experiment.session_trial"), place.partition)
-    return pq.ParquetFile(path).read()
-
-
-def _good_trials(trials: pa.Table, periods: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the trials that lie wholly inside a good period."""
-    columns = (trials[name].to_pylist() for name in ("trial", "start_time", "stop_time"))
-    return sorted(
-        trial
-        for trial, begin, stop in zip(*columns, strict=True)
-        if any(start <= begin and stop <= end for start, end in periods)
-    )

@@ -57,6 +57,9 @@ PATHS = {
     HISTOLOGY: ("histology",),
 }
 
+#: How many numbers an error lists.
+_SHOWN = 20
+
 #: What is loaded as a whole before the sessions, and after them.
 _FIRST = {
     ccf.KIND: ccf.of_config,
@@ -117,7 +120,7 @@ def run(
     Raises
     ------
     NotFoundError
-        If a kind is unknown, or the animal.
+        If a kind is unknown, or the animal, or the session.
     ConfigError
         If a configured path does not exist.
     ClusterError
@@ -127,16 +130,10 @@ def run(
     """
     _check(config, kinds)
     report = Report(dry_run=dry_run)
-    if dry_run:
-        layout = Layout(config.lake.root)
-        numbers = SessionNumbers(layout)
-        states = read_index(layout)
-        plan = make_plan(config, layout, numbers, states, kinds, replace=replace, again=again)
-        _select(plan, config, subject, session)
-        report.sources += [report_item(item) for item in plan.others]
-        report.sources += as_they_are(plan.sessions)
-        return report
     select = partial(_select, config=config, subject=subject, session=session, ready=ready)
+    if dry_run:
+        _foresee(config, kinds, select, replace=replace, again=again, report=report)
+        return report
     plan = _begin(config, kinds, select, replace=replace, again=again, report=report)
     idle = [one for one in plan.sessions if not one.todo]
 
@@ -156,6 +153,40 @@ def run(
             report.sources += load(config)
     update_catalog(config)
     return report
+
+
+def _foresee(
+    config: Config,
+    kinds: Sequence[str],
+    select: Callable[[Plan], None],
+    *,
+    replace: bool,
+    again: Again,
+    report: Report,
+) -> None:
+    """Report what a run would do; nothing is written."""
+    layout = Layout(config.lake.root)
+    for kind, load in _FIRST.items():
+        if not kinds or kind in kinds:
+            report.sources += load(config, dry_run=True)
+    plan = make_plan(
+        config,
+        layout,
+        SessionNumbers(layout),
+        read_index(layout),
+        kinds,
+        replace=replace,
+        again=again,
+        animals=entered.animals_of_sheets(config)
+        if not kinds or entered.ANIMALS in kinds
+        else None,
+    )
+    select(plan)
+    report.sources += [report_item(item) for item in plan.others]
+    report.sources += as_they_are(plan.sessions)
+    for kind, load_after in _LAST.items():
+        if not kinds or kind in kinds:
+            report.sources += load_after(config, plan.sessions)
 
 
 def _begin(
@@ -242,7 +273,7 @@ def _select(
         plan.sessions = [s for s in plan.sessions if name in (str(s.subject_id), s.h2o.lower())]
         plan.others = [i for i in plan.others if i.source.h2o.lower() == name]
     if session is not None:
-        plan.sessions = [s for s in plan.sessions if s.session == session]
+        plan.sessions = _numbered(plan.sessions, session, subject)
         plan.others = []
     if ready is not None:
         plan.sessions = [s for s in plan.sessions if _may(ready, s.name, s.items)]
@@ -258,6 +289,24 @@ def _check_animal(plan: Plan, animals: Mapping[str, int], name: str) -> None:
         raise NotFoundError(
             f"there is no animal {name!r}", hint=f"Known are {known}." if known else None
         )
+
+
+def _numbered(
+    sessions: Sequence[SessionPlan], session: int, subject: int | str | None
+) -> list[SessionPlan]:
+    """Return the sessions of a number; refuse one that no animal has."""
+    found = [s for s in sessions if s.session == session]
+    if not found:
+        known = sorted({s.session for s in sessions})
+        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        raise NotFoundError(
+            f"there is no session {session}",
+            place=None if subject is None else f"animal {subject}",
+            hint=f"There are {', '.join(map(str, known[:_SHOWN]))}{more}."
+            if known
+            else "There is no session at all; `maplake status` says what waits for what.",
+        )
+    return found
 
 
 def _may(ready: Ready, name: str, items: Sequence[Item]) -> bool:

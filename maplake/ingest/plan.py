@@ -28,6 +28,7 @@ from maplake.ingest.seen import Seen
 from maplake.ingest.session import (
     FAILED,
     IN,
+    MISNAMED,
     PLANNED,
     SKIPPED,
     UNCHANGED,
@@ -117,6 +118,7 @@ def make_plan(
     *,
     replace: bool = False,
     again: Again = never,
+    animals: Mapping[str, int] | None = None,
 ) -> Plan:
     """Find all sources, give sessions their numbers and decide what must be read.
 
@@ -136,9 +138,11 @@ def make_plan(
         Whether a new sorting or histology of a probe replaces the one in the lake.
     again
         Tells which sources are to be read again although nothing changed.
+    animals
+        Animals' numbers by their short names, of those that are to be entered first.
     """
     plan = Plan(Seen(layout))
-    subjects = subjects_by_h2o(layout)
+    subjects = {**subjects_by_h2o(layout), **(animals or {})}
     behavior = find_behavior.find(config, plan.seen)
     _number(numbers, subjects, behavior.sources)
     sessions: dict[str, SessionPlan] = {}
@@ -173,8 +177,8 @@ def _place_behavior(
     numbers: SessionNumbers,
     states: Mapping[str, State],
 ) -> None:
-    if source.problem is not None:
-        plan.others.append(Item(source, FAILED, str(source.problem)))
+    if source.problem is not None or source.expected is not None:
+        plan.others.append(_unplaced(source))
         return
     subject_id = subjects.get(source.h2o)
     number = None if subject_id is None else numbers.number(subject_id, source.name)
@@ -189,6 +193,13 @@ def _place_behavior(
     session = SessionPlan(subject_id, number, source.h2o, source.start, state=dict(state))
     session.items.append(Item(source, PLANNED))
     sessions[source.name] = session
+
+
+def _unplaced(source: Source) -> Item:
+    """Return what is said of a source that is of no session: it is faulty, or its name is."""
+    if source.expected is not None:
+        return Item(source, MISNAMED, f"its name fits no pattern; expected {source.expected}")
+    return Item(source, FAILED, str(source.problem))
 
 
 def _place_known(sessions: dict[str, SessionPlan], states: Mapping[str, State]) -> None:
@@ -227,6 +238,9 @@ def _place_others(
         found = find(config, seen)
         plan.others += [Item(source, SKIPPED, reason) for source, reason in found.skipped]
         for source in found.sources:
+            if source.expected is not None:
+                plan.others.append(_unplaced(source))
+                continue
             try:
                 place, reason = _session_of(
                     source, by_day.get((source.h2o, source.day), []), starts

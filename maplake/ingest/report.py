@@ -14,8 +14,9 @@ from maplake.ingest.state import SourceState
 class SourceReport:
     """One source: where it stands and why.
 
-    ``status`` is one of ``in`` (taken in now), ``unchanged``, ``waiting``, ``failed``, ``skipped``
-    and, in a dry run, ``planned``; where every source stands, also ``absent``. ``rows`` counts rows
+    ``status`` is one of ``in`` (taken in now), ``unchanged``, ``waiting``, ``failed``, ``skipped``,
+    ``misnamed``, ``deleted`` and, in a dry run, ``planned``; where every source stands, also
+    ``absent``. ``rows`` counts rows
     of all tables, ``skipped`` the items that its reader left out, by type.
     """
 

@@ -110,7 +110,7 @@ class Seen:
         self._editions: list[Any] = known.get("editions", [])
         self._is_new = False
         self._looked_at: set[str] = set()
-        self._folders: dict[Path, tuple[list[Folder], list[OSError]]] = {}
+        self._folders: dict[Path, tuple[list[Folder], list[Path], list[OSError]]] = {}
         self._listings: dict[Path, tuple[str, Listing] | None] = {}
 
     @property
@@ -128,6 +128,7 @@ class Seen:
         roots: Iterable[Path],
         day_of: Callable[[str, str], date | None],
         search: Search,
+        misnamed: Callable[[str, str], str | None] | None = None,
     ) -> Found:
         """Return the sources of a kind below the roots, in order.
 
@@ -141,10 +142,17 @@ class Seen:
             From the names of a session's and an animal's folder, the day; None = no session.
         search
             Adds what is in a folder to what was found.
+        misnamed
+            From the same names, where the first is no session's but looks like one, the pattern
+            that was expected.
         """
         found = Found()
         for root in roots:
-            places, errors = self._places(root, day_of)
+            places, others, errors = self._places(root, day_of)
+            for path in others:
+                expected = misnamed(path.name, path.parent.name) if misnamed else None
+                if expected is not None:
+                    found.misname(kind, path, expected, path.parent.name)
             for error in errors:
                 found.unlisted(kind, error)
             self.find_in(kind, places, search, found)
@@ -200,16 +208,19 @@ class Seen:
 
     def _places(
         self, root: Path, day_of: Callable[[str, str], date | None]
-    ) -> tuple[list[Folder], list[OSError]]:
+    ) -> tuple[list[Folder], list[Path], list[OSError]]:
         if root not in self._folders:
             places: list[Folder] = []
+            others: list[Path] = []
             errors: list[OSError] = []
             for animal in folders(root, errors.append):
                 for session in folders(animal, errors.append):
                     day = day_of(session.name, animal.name)
                     if day is not None:
                         places.append(Folder(root, session, animal.name, day))
-            self._folders[root] = places, errors
+                    else:
+                        others.append(session)
+            self._folders[root] = places, others, errors
         return self._folders[root]
 
     def _sources(self, kind: str, place: Folder, search: Search) -> list[Source]:
@@ -289,6 +300,7 @@ def _record(place: Folder, source: Source, inside: Listing) -> dict[str, Any] | 
             "path": _below(place, source.path),
             "insertion_number": source.insertion_number,
             "waits_for": source.waits_for,
+            "expected": source.expected,
             "parts": [
                 [p.kind, p.reader, [_below(place, path) for path in p.paths]] for p in source.parts
             ],
@@ -347,6 +359,7 @@ def _from_record(place: Folder, record: Mapping[str, Any]) -> Source:
         nth=place.nth,
         rig=place.rig,
         waits_for=record["waits_for"],
+        expected=record["expected"],
         stat_print=record["stat"],
     )
     return _Remembered.made(source, place.path, record["parts"])

@@ -28,6 +28,9 @@ IN, UNCHANGED, WAITING, FAILED, SKIPPED, PLANNED = (
 #: In the lake, but a reader of it was corrected since.
 OUTDATED = "outdated"
 
+#: Looks like a source, but its name fits no pattern.
+MISNAMED = "misnamed"
+
 #: Status of a source whose rows were deleted on request: ingest leaves it out.
 DELETED = "deleted"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from maplake.ingest.index import read_index
 from maplake.ingest.lakes import writing
 from maplake.ingest.publish import stage_records
 from maplake.ingest.report import SourceReport
-from maplake.ingest.session import FAILED, IN, State
+from maplake.ingest.session import FAILED, IN, PLANNED, SessionPlan, State
 from maplake.ingest.sources import BEHAVIOR
 from maplake.ingest.state import SourceState, read_state, state_name
 from maplake.layout import Layout, table_file
@@ -27,8 +28,16 @@ if TYPE_CHECKING:
 KIND = "session_meta"
 
 
-def of_config(config: Config) -> list[SourceReport]:
-    """Load the animals' days below ``foraging.meta_dir`` that have a session in the lake."""
+def of_config(config: Config, planned: Sequence[SessionPlan] | None = None) -> list[SourceReport]:
+    """Load the animals' days below ``foraging.meta_dir`` that have a session in the lake.
+
+    Parameters
+    ----------
+    config
+        Names the folder and the lake.
+    planned
+        Sessions that a run would take in before; where they are given, nothing is written.
+    """
     folder = config.foraging.meta_dir
     if folder is None:
         return []
@@ -40,6 +49,13 @@ def of_config(config: Config) -> list[SourceReport]:
         for state in states.values():
             if state.kind == BEHAVIOR and state.status == IN:
                 by_animal.setdefault(state.h2o, []).append((name, state, states))
+    for session in planned or ():
+        known = {name for name, _, _ in by_animal.get(session.h2o, ())}
+        if session.name not in known and any(i.source.kind == BEHAVIOR for i in session.todo):
+            start = session.start.isoformat()
+            new = SourceState(BEHAVIOR, "", PLANNED, h2o=session.h2o, start=start)
+            new.subject_id, new.session = session.subject_id, session.session
+            by_animal.setdefault(session.h2o, []).append((session.name, new, session.state))
     for h2o, sessions in sorted(by_animal.items()):
         file = folder / f"{h2o}.csv"
         if Path(h2o).name != h2o or not file.is_file():
@@ -49,7 +65,7 @@ def of_config(config: Config) -> list[SourceReport]:
         except SourceError as error:
             reports.append(SourceReport(KIND, file.name, FAILED, str(error), h2o=h2o))
             continue
-        reports += _sessions(config, days, sessions, file)
+        reports += _sessions(config, days, sessions, file, dry_run=planned is not None)
     return reports
 
 
@@ -58,6 +74,8 @@ def _sessions(
     days: dict[date, AnimalDay],
     sessions: list[tuple[str, SourceState, State]],
     file: Path,
+    *,
+    dry_run: bool,
 ) -> list[SourceReport]:
     reports = []
     for name, behavior, states in sessions:
@@ -68,8 +86,10 @@ def _sessions(
         known = states.get((KIND, KIND))
         if known is not None and known.fingerprint == digest:
             continue
-        rows = _commit(config, name, behavior, day, digest, file)
-        report = SourceReport(KIND, f"{file.name} {day.day}", IN, h2o=behavior.h2o, rows=rows)
+        report = SourceReport(KIND, f"{file.name} {day.day}", PLANNED, h2o=behavior.h2o)
+        if not dry_run:
+            report.status = IN
+            report.rows = _commit(config, name, behavior, day, digest, file)
         report.subject_id, report.session = behavior.subject_id, behavior.session
         reports.append(report)
     return reports

@@ -124,6 +124,8 @@ class Source:
         What is wrong with it already at first sight.
     waits_for
         What is still missing, where that is no fault.
+    expected
+        The pattern of names, where its own fits none though it looks like a source.
     stat_print
         Hash over names, sizes and times of its files where discovery saw them already, else None.
     """
@@ -140,6 +142,7 @@ class Source:
     parts: tuple[Part, ...] = field(default_factory=tuple)
     problem: MaplakeError | None = None
     waits_for: str | None = None
+    expected: str | None = None
     stat_print: str | None = field(default=None, compare=False)
 
     @property
@@ -170,7 +173,8 @@ class Found:
     def add(self, source: Source) -> None:
         """Add a source, unless one of its name was found before, at a place that goes first."""
         source = _named(source)
-        if not source.h2o:  # a fault before it is known what lies there: all are told
+        # A fault before it is known what lies there, or a name that does not tell: all are told.
+        if not source.h2o or source.expected is not None:
             self.sources.append(source)
             return
         first = self._first.setdefault(source.name, source)
@@ -182,6 +186,13 @@ class Found:
     def skip(self, source: Source, reason: str) -> None:
         """Add a source that is left out for good."""
         self.skipped.append((_named(source), reason))
+
+    def misname(
+        self, kind: str, path: Path, expected: str, h2o: str = "", day: date = date.min
+    ) -> None:
+        """Add what looks like a source but for its name; ``expected`` is the pattern of names."""
+        path = Path(plain_text(str(path)))  # what is not read may be called as it is
+        self.sources.append(Source(kind, path.name, path, h2o, day, expected=expected))
 
     def unlisted(self, kind: str, error: OSError) -> None:
         """Add a folder that the operating system refuses to list, as a faulty source."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from maplake.config import Config
-from maplake.ingest.decide import ORDER
+from maplake.ingest.decide import ORDER, held_back
 from maplake.ingest.index import read_index
 from maplake.ingest.lakes import check_version
 from maplake.ingest.locations import KIND as LOCATION
@@ -15,6 +15,7 @@ from maplake.ingest.plan import GONE, make_plan
 from maplake.ingest.report import SourceReport, report_item
 from maplake.ingest.session import (
     ABSENT,
+    DELETED,
     FAILED,
     IN,
     OUTDATED,
@@ -24,14 +25,14 @@ from maplake.ingest.session import (
     Item,
     SessionPlan,
 )
-from maplake.ingest.sources import EPHYS, HISTOLOGY, TRACKING
+from maplake.ingest.sources import BEHAVIOR, EPHYS, HISTOLOGY, TRACKING
 from maplake.ingest.state import SourceState
 from maplake.layout import Layout
 from maplake.readers.base import Edition
 
 
 def status(config: Config) -> list[SourceReport]:
-    """Return, per session and source, whether it is in, absent, waits or failed, and why.
+    """Return, per session and source, whether it is in, absent, deleted, waits or failed, and why.
 
     Absent are ephys and tracking of a session, and histology and location of a probe insertion,
     where lake.toml says where to look for them and nothing was found. Outdated is what a reader
@@ -52,17 +53,22 @@ def status(config: Config) -> list[SourceReport]:
     plan.seen.save()
     reports: list[SourceReport] = []
     for session in plan.sessions:
-        reports += [_of_item(session, item, editions) for item in session.items]
+        held = _held(session)
+        reports += [_of_item(session, item, editions, held) for item in session.items]
         reports += _of_states(session, editions)
         reports += _absent(config, session)
     return reports + [report_item(item) for item in plan.others]
 
 
 def _absent(config: Config, session: SessionPlan) -> Iterator[SourceReport]:
-    found = {(item.source.kind, item.source.insertion_number) for item in session.items}
-    found |= {(s.kind, s.insertion_number) for s in session.state.values() if s.status == IN}
+    known = session.state.values()
+    deleted = {(s.kind, s.insertion_number) for s in known if s.status == DELETED}
+    if (BEHAVIOR, None) in deleted:
+        return
+    found = {(item.source.kind, item.source.insertion_number) for item in session.items} | deleted
+    found |= {(s.kind, s.insertion_number) for s in known if s.status == IN}
     kinds = {kind for kind, _ in found}
-    insertions = sorted(n for kind, n in found if kind == EPHYS and n is not None)
+    insertions = sorted(n for kind, n in found - deleted if kind == EPHYS and n is not None)
     of_session: dict[str, Sequence[object]] = {
         EPHYS: config.ephys.paths,
         TRACKING: config.tracking.rigs,
@@ -107,7 +113,18 @@ _HOW = "`maplake rebuild --outdated` reads it again"
 _NOT_FOUND = "its raw files were not found"
 
 
-def _of_item(session: SessionPlan, item: Item, editions: Mapping[str, Edition]) -> SourceReport:
+def _held(session: SessionPlan) -> str | None:
+    """Return why the next ingest takes nothing of a session in, where a source failed the last."""
+    for item in session.todo:
+        state = session.state.get(item.source.key)
+        if state is not None and state.status == FAILED:
+            return held_back(*item.source.key)
+    return None
+
+
+def _of_item(
+    session: SessionPlan, item: Item, editions: Mapping[str, Edition], held: str | None
+) -> SourceReport:
     state = session.state.get((item.source.kind, item.source.name))
     report = report_item(item, session.partition, state)
     if item.status == UNCHANGED:
@@ -118,6 +135,10 @@ def _of_item(session: SessionPlan, item: Item, editions: Mapping[str, Edition]) 
             report.reason = "; ".join([*why, _NOT_FOUND if item.reason == GONE else _HOW])
     elif item.status == PLANNED:
         report.status, report.reason = _waiting(state)
+        if held is not None and report.status == WAITING:
+            report.reason = held
+        if item.reason is not None:  # a remark
+            report.reason = f"{report.reason}; {item.reason}"
     return report
 
 
@@ -134,9 +155,10 @@ def _of_states(session: SessionPlan, editions: Mapping[str, Edition]) -> Iterato
     found = {item.source.key for item in session.items}
     for key, state in session.state.items():
         report = _of_state(state, session.h2o)
-        if state.kind == LOCATION:
+        is_lost = state.kind in ORDER and key not in found
+        if state.kind == LOCATION or (is_lost and state.status == DELETED):
             yield report
-        elif state.kind in ORDER and key not in found and state.status == IN:
+        elif is_lost and state.status == IN:
             why = outdated_by(state, editions)
             report.status = OUTDATED if why else IN
             report.reason = "; ".join([*why, _NOT_FOUND]) if why else GONE

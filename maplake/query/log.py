@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from maplake.layout import Layout, session_name
+from maplake.layout import Layout, session_key
 from maplake.recordfile import read_json
 
 __all__ = ["Commit", "commits"]
@@ -83,16 +83,13 @@ def commits(
     limit
         At most so many.
     subject_id, session
-        Only those of an animal, or of a session of it.
+        Only those of an animal, and of sessions of this number.
     """
     found = [commit for path in Layout(root).log.glob("*.json") for commit in _read(path)]
-    if subject_id is not None:
-        name = f"{subject_id}_" if session is None else session_name(subject_id, session)
-        found = [
-            c
-            for c in found
-            if (c.session.startswith(name) if session is None else c.session == name)
-        ]
+    for place, wanted in enumerate((subject_id, session)):
+        if wanted is not None:
+            keys = ((session_key(commit.session), commit) for commit in found)
+            found = [commit for key, commit in keys if key is not None and key[place] == wanted]
     return sorted(found, key=lambda c: c.time, reverse=True)[:limit]
 
 

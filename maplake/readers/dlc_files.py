@@ -13,7 +13,7 @@ RRig-MTL                ``{position}/{h2o}/{YYYY_MM_DD}[_{n}]/``;
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -71,11 +71,14 @@ class TrackingFolder:
     n: int
 
 
-def tracking_folders(root: Path, rig: str) -> list[TrackingFolder]:
+def tracking_folders(
+    root: Path, rig: str, other: Callable[[Path, str], object] | None = None
+) -> list[TrackingFolder]:
     """Return the sessions' tracking folders below a rig's root, in a fixed order.
 
     Of two folders of one session and camera, the first is the one to take: the layout
-    ``{h2o}_{MMDDYY}`` comes before ``{YYYYMMDD}/tracking``.
+    ``{h2o}_{MMDDYY}`` comes before ``{YYYYMMDD}/tracking``. ``other`` is told of all other folders
+    of animals, with the animal's name.
 
     Raises
     ------
@@ -86,12 +89,14 @@ def tracking_folders(root: Path, rig: str) -> list[TrackingFolder]:
         animals = [a for name in _WORDS for p in [root / name] if p.is_dir() for a in _folders(p)]
     else:
         animals = _folders(root)
-    found = [
-        folder
-        for animal in animals
-        for path in _folders(animal)
-        if (folder := _folder(path, animal.name, rig)) is not None
-    ]
+    found = []
+    for animal in animals:
+        for path in _folders(animal):
+            folder = _folder(path, animal.name, rig)
+            if folder is not None:
+                found.append(folder)
+            elif other is not None:
+                other(path, animal.name)
     return sorted(found, key=lambda f: (f.h2o, f.day, f.n, f.path.name == "tracking", str(f.path)))
 
 
