@@ -213,10 +213,14 @@ def archived_store(partition: Mapping[str, object], archive: str) -> PurePosixPa
 COMPACT = ".maplake/compact/"
 
 
+def compact_folder(table: Table) -> PurePosixPath:
+    """Return the folder, below the lake's root, of a table's merged files."""
+    return PurePosixPath(COMPACT, "tables", table.schema, table.name)
+
+
 def compact_file(table: Table, subject_id: str) -> PurePosixPath:
     """Return the path, below the lake's root, of an animal's rows of a table in one file."""
-    folder = PurePosixPath(COMPACT, "tables", table.schema, table.name)
-    return folder / f"subject_id={subject_id}" / PART
+    return compact_folder(table) / f"subject_id={subject_id}" / PART
 
 
 def compact_glob(table: Table) -> str:
