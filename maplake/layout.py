@@ -17,7 +17,7 @@
         snapshots/<name>/      manifests and states as they were, see maplake.ingest.snapshot
         kept/                  files that snapshots need and that the lake has replaced, by SHA-256
         cache/                 what was found out before, to be quick; may be deleted at any time
-        compact/, compact.json small tables merged by animal, for the views
+        compact/, compact.json small tables merged by animal, for the views, with SHA-256
         computed.json          after which commit everything was computed
         watch.json             how `maplake watch` does
         set-aside/             files that `maplake check --set-aside` found to be nobody's
@@ -213,10 +213,19 @@ def archived_store(partition: Mapping[str, object], archive: str) -> PurePosixPa
 COMPACT = ".maplake/compact/"
 
 
+def compact_folder(table: Table) -> PurePosixPath:
+    """Return the folder, below the lake's root, of a table's merged files."""
+    return PurePosixPath(COMPACT, "tables", table.schema, table.name)
+
+
 def compact_file(table: Table, subject_id: str) -> PurePosixPath:
     """Return the path, below the lake's root, of an animal's rows of a table in one file."""
-    folder = PurePosixPath(COMPACT, "tables", table.schema, table.name)
-    return folder / f"subject_id={subject_id}" / PART
+    return compact_folder(table) / f"subject_id={subject_id}" / PART
+
+
+def compact_record(subject_id: str) -> PurePosixPath:
+    """Return the path, below the lake's root, of the bytes and SHA-256 of an animal's files."""
+    return PurePosixPath(COMPACT, "manifest", f"{subject_id}.json")
 
 
 def compact_glob(table: Table) -> str:

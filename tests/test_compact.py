@@ -24,6 +24,7 @@ from maplake.ingest.rebuild import rebuild_session
 from maplake.layout import Layout
 from maplake.query.check import check
 from maplake.query.views import is_compact
+from maplake.recordfile import read_files
 from maplake.tables import stored
 from maplake.writers import files
 
@@ -207,6 +208,45 @@ def test_a_damaged_merged_file_is_found_and_mended(lab, config, root):
     compute(config)
     compact(config)
     assert merged(root) == whole
+
+
+def test_a_flipped_bit_that_changes_no_row_is_found_and_mended(lab, config, root):
+    file = min((root / ".maplake/compact/tables/ephys/unit").rglob("part.parquet"))
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"parquet-cpp-arrow", b"parquet-cpp-errow"))
+    assert file.read_bytes() != whole
+    path = file.relative_to(root).as_posix()
+    found = check(root, deep=True)
+    assert [(p.kind, p.partition, p.repair) for p in found] == [
+        ("compact", path, "maplake compact")
+    ]
+    assert check(root) == []
+    compact(config)
+    assert file.read_bytes() == whole
+    sound(config)
+
+
+def test_what_is_recorded_of_merged_files_follows_and_is_mended(lab, config, root):
+    compact(config)
+    records = sorted((root / ".maplake/compact/manifest").glob("*.json"))
+    known = {path for file in records for path in read_files(file)}
+    assert known == {f".maplake/compact/{path}" for path in merged(root)}
+    before = [file.read_bytes() for file in records]
+    records[0].write_bytes(before[0].replace(b'"bytes": 1', b'"bytes": 2', 1))
+    assert {(p.kind, p.repair) for p in check(root, deep=True)} == {("compact", "maplake compact")}
+    compact(config)
+    records[0].unlink()  # as in a lake of an earlier version
+    assert check(root, deep=True) == []
+    compact(config)
+    assert [file.read_bytes() for file in records] == before
+    session = lab.sessions[0]
+    delete(config, Target(session.subject_id, session.number))
+    assert {p for f in records for p in read_files(f)} == {
+        f".maplake/compact/{path}" for path in merged(root)
+    }
+    sound(config)
+    undo(config)
+    assert not any((root / ".maplake/compact").rglob("*.json"))
 
 
 def test_large_tables_stay_as_they_are(config, root, monkeypatch):

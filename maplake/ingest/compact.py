@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from maplake.config import Config
 from maplake.ingest.lakes import update_catalog, writing
 from maplake.ingest.state import read_manifest
-from maplake.layout import Layout
+from maplake.layout import PART, Layout
 from maplake.query.known import tables_of
 from maplake.tables import Table
 from maplake.writers import compact as writer
@@ -63,16 +63,18 @@ def compact(config: Config, *, dry_run: bool = False) -> list[Compacted]:
     with writing(config) as layout, staging_run(layout.root) as run:
         stage = Stage(layout, run)
         chosen = _chosen(layout)
+        entries: writer.Entries = {}
         for table, files in chosen:
             subjects = _subjects(files)
             written = 0
             for subject, paths in sorted(subjects.items()):
                 sources: dict[str, Path | None] = {path: layout.root / path for path in paths}
                 rows = writer.merge(table, sources)
-                written += writer.stage_merged(layout, stage.staged, table, subject, rows)
+                written += writer.stage_merged(layout, stage.staged, table, subject, rows, entries)
             done.append(Compacted(table.full_name, len(files), len(subjects), written))
         names = sorted(table.full_name for table, _ in chosen)
-        if any(one.written for one in done) or names != _names(layout):
+        recorded = writer.stage_records(layout, stage.staged, entries)
+        if recorded or any(one.written for one in done) or names != _names(layout):
             place = layout.compact_list.relative_to(layout.root).as_posix()
             stage.json(PurePosixPath(place), {"tables": names})
             commit(layout, [stage.finish()], {"command": "compact", "tables": names})
@@ -103,7 +105,7 @@ def undo(config: Config) -> int:
         for target in (*gone, PurePosixPath(place)):
             stage.delete(target)
         commit(layout, [stage.finish()], {"command": "compact --undo"})
-    return len(gone)
+    return sum(target.name == PART for target in gone)
 
 
 def _names(layout: Layout) -> list[str]:

@@ -1,28 +1,29 @@
 """Compare the lake with its declarations and manifests.
 
-A few set-wise queries per table, whatever the number of sessions.
+A few queries per table and part of it, so that memory does not grow with the lake.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from maplake.errors import IntegrityError
 from maplake.layout import relative_glob
 from maplake.query.check_catalog import check_catalog
 from maplake.query.check_compact import check_compact
 from maplake.query.check_files import Progress, check_files
+from maplake.query.check_parts import Part, files_of, levels_of, parts_of, rows_of, view_of
 from maplake.query.check_snapshots import check_snapshots
 from maplake.query.connection import connect
 from maplake.query.known import tables_of
 from maplake.query.problems import Problem
 from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal
-from maplake.query.views import has_files, raw_name
-from maplake.tables import TABLES, Column, Ref, Table
+from maplake.query.views import has_files, is_compact
+from maplake.tables import Column, Ref, Table
 
 if TYPE_CHECKING:
     import duckdb
@@ -60,7 +61,7 @@ def check(lake_root: Path, deep: bool = False, progress: Progress | None = None)
     problems = [*check_files(root, deep=deep, progress=progress), *check_catalog(root)]
     problems += check_snapshots(root, deep=deep)
     try:
-        tables = [table for table in tables_of(root).values() if table.store.on_disk]
+        known = tables_of(root)
     except IntegrityError:  # of the lab's own tables; their record is among the problems
         return problems
     if any(problem.kind == "catalog" for problem in problems):  # it is what tables are read by
@@ -68,34 +69,81 @@ def check(lake_root: Path, deep: bool = False, progress: Progress | None = None)
     with TemporaryDirectory(prefix="maplake-") as folder, closing(connect(root)) as con:
         con.execute(f"SET memory_limit = {literal(_MEMORY)}")
         con.execute(f"SET temp_directory = {literal(folder)}")
+        for cache in ("parquet_metadata_cache", "enable_external_file_cache"):
+            con.execute(f"SET {cache} = false")  # they keep something of every file
+        tables = [table for table in known.values() if table.store.on_disk]
         for done, table in enumerate(tables):
             if progress:
                 progress(table.full_name, done, len(tables))
             if has_files(root, table):
-                problems += _table(con, root, table)
+                problems += _table(con, root, table, known)
                 problems += check_compact(con, root, table, deep=deep)
     return problems
 
 
-def _table(con: duckdb.DuckDBPyConnection, root: Path, table: Table) -> Iterator[Problem]:
+def _table(
+    con: duckdb.DuckDBPyConnection, root: Path, table: Table, tables: Mapping[str, Table]
+) -> Iterator[Problem]:
     """Check one table; if it cannot be read at all, that is the one problem."""
     import duckdb
 
+    found: dict[tuple[str, str], Broken] = {}
+    unreadable = []
     try:
-        yield from _schema(con, root, table)
-        for rule in (_columns, _unique, _references):
-            yield from rule(con, table)
+        for part in parts_of(root, table, merged=False):
+            yield from _schema(con, root, table, part)
+        for one in _broken(con, root, table, tables):
+            first = found.get((one.kind, one.message))
+            rows = one.rows + (first.rows if first else 0)
+            found[one.kind, one.message] = (first or one)._replace(rows=rows)
     except duckdb.Error as error:
-        yield Problem(table.full_name, "", "unreadable", str(error).splitlines()[0])
+        text = str(error).splitlines()[0]
+        unreadable = [Problem(table.full_name, "", "unreadable", text)]
+    for one in found.values():
+        text = f"{one.message}, e.g. {one.example}"
+        yield Problem(table.full_name, "", one.kind, text, one.rows)
+    yield from unreadable
 
 
-def _schema(con: duckdb.DuckDBPyConnection, root: Path, table: Table) -> Iterator[Problem]:
+class Broken(NamedTuple):
+    """A rule that so many rows do not keep."""
+
+    kind: str
+    message: str
+    example: str
+    rows: int
+
+
+def _broken(
+    con: duckdb.DuckDBPyConnection, root: Path, table: Table, tables: Mapping[str, Table]
+) -> Iterator[Broken]:
+    """Yield the rules that are not kept, part by part; at the end those of all parts together."""
+    merged = is_compact(root, table)
+    levels = levels_of(table, merged=merged)
+    keys = [("key", table.key), *(("unique", group) for group in table.unique)]
+    within = [(kind, names) for kind, names in keys if set(levels) <= set(names)]
+    across = [(kind, names) for kind, names in keys if not set(levels) <= set(names)]
+    for part in parts_of(root, table, merged=merged):
+        rows = rows_of(root, table, part, merged=merged)
+        yield from _columns(con, table, rows)
+        yield from _unique(con, rows, within)
+        for ref in table.refs:
+            others = _referenced(root, tables, ref, levels, part)
+            yield from _reference(con, rows, ref, others)
+    yield from _unique(con, view_of(table), across)
+
+
+def _schema(
+    con: duckdb.DuckDBPyConnection, root: Path, table: Table, part: Part
+) -> Iterator[Problem]:
     """Compare the columns inside the files with the declaration, from their footers alone."""
     wanted = [(c.name, _parquet_type(c)) for c in table.file_columns]
+    names = [relative_glob(table)] if part is None else files_of(root, table, part, merged=False)
+    files = [glob_literal(root, name) for name in names]
     rows = con.execute(
         "SELECT file_name, list((name, type) ORDER BY column_id) FROM ("
         "SELECT DISTINCT file_name, column_id, split_part(path_in_schema, ', ', 1) AS name, type "
-        f"FROM parquet_metadata({glob_literal(root, relative_glob(table))})) GROUP BY file_name"
+        f"FROM parquet_metadata([{', '.join(files)}])) GROUP BY file_name"
     ).fetchall()
     for file, found in rows:
         columns = [tuple(item) for item in found]
@@ -131,8 +179,8 @@ def _below(root: Path, file: str) -> str:
         return file
 
 
-def _columns(con: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Problem]:
-    """Nulls where none are allowed, words that are not in the list: one pass over the table."""
+def _columns(con: duckdb.DuckDBPyConnection, table: Table, rows: str) -> Iterator[Broken]:
+    """Nulls where none are allowed, words that are not in the list: one pass over the rows."""
     rules: list[tuple[str, str, str]] = []
     for column in table.columns:
         name = identifier(column.name)
@@ -147,52 +195,47 @@ def _columns(con: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Problem]:
                 )
             )
     counts = ", ".join(f"count(*) FILTER ({rule[2]})" for rule in rules)
-    row = con.execute(f"SELECT {counts} FROM {_view(table)}").fetchone() or ()
+    row = con.execute(f"SELECT {counts} FROM {rows}").fetchone() or ()
     for (kind, message, predicate), count in zip(rules, row, strict=False):
         if count:
-            example = _example(con, table, predicate)
-            yield Problem(table.full_name, "", kind, f"{message}, e.g. {example}", int(count))
+            yield Broken(kind, message, _example(con, table, rows, predicate), int(count))
 
 
-def _unique(con: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Problem]:
+def _unique(
+    con: duckdb.DuckDBPyConnection, rows: str, keys: Sequence[tuple[str, Sequence[str]]]
+) -> Iterator[Broken]:
     """Rows that share a primary key or another set of columns that must be unique."""
-    for kind, names in (("key", table.key), *(("unique", group) for group in table.unique)):
+    for kind, names in keys:
         if not names:
             continue
         columns = _names(names)
         given = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in names)
         twice = (
-            f"SELECT {columns}, count(*) AS n FROM {_view(table)} WHERE {given} "
+            f"SELECT {columns}, count(*) AS n FROM {rows} WHERE {given} "
             f"GROUP BY {columns} HAVING count(*) > 1"
         )
         row = con.execute(f"SELECT sum(n - 1), first(t) FROM ({twice}) AS t").fetchone()
         if row and row[0]:
-            yield Problem(
-                table.full_name,
-                "",
-                kind,
-                f"several rows have the same {', '.join(names)}, e.g. {_show(row[1])}",
-                int(row[0]),
-            )
+            text = f"several rows have the same {', '.join(names)}"
+            yield Broken(kind, text, _show(row[1]), int(row[0]))
 
 
-def _references(con: duckdb.DuckDBPyConnection, table: Table) -> Iterator[Problem]:
+def _referenced(
+    root: Path, tables: Mapping[str, Table], ref: Ref, levels: Sequence[str], part: Part
+) -> str:
+    """Return what SQL reads the rows from that those of a part may refer to."""
+    other = tables.get(ref.table)
+    if other is None:
+        return full_identifier(ref.table)
+    pairs = list(zip(ref.columns, ref.targets, strict=True))
+    same = other.partition[: len(levels)] == tuple(levels) and all((n, n) in pairs for n in levels)
+    return rows_of(root, other, part) if same else view_of(other)
+
+
+def _reference(
+    con: duckdb.DuckDBPyConnection, rows: str, ref: Ref, others: str
+) -> Iterator[Broken]:
     """Rows that name a row of another table that is not there."""
-    for ref in table.refs:
-        row = con.execute(_dangling(table, ref)).fetchone()
-        if row and row[0]:
-            yield Problem(
-                table.full_name,
-                "",
-                "reference",
-                f"no row of {ref.table} for {', '.join(ref.columns)}, e.g. {_show(row[1])}",
-                int(row[0]),
-            )
-
-
-def _dangling(table: Table, ref: Ref) -> str:
-    known = TABLES.get(ref.table)
-    other = _view(known) if known else full_identifier(ref.table)
     # Counted per key first: tables of spikes refer to few rows very often.
     columns = _names(ref.columns)
     given = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in ref.columns)
@@ -200,16 +243,19 @@ def _dangling(table: Table, ref: Ref) -> str:
         f"a.{identifier(mine)} = b.{identifier(other)}"
         for mine, other in zip(ref.columns, ref.targets, strict=True)
     )
-    return (
-        f"SELECT sum(a.n), first(a) FROM (SELECT {columns}, count(*) AS n FROM {_view(table)} "
+    row = con.execute(
+        f"SELECT sum(a.n), first(a) FROM (SELECT {columns}, count(*) AS n FROM {rows} "
         f"WHERE {given} GROUP BY {columns}) AS a "
-        f"ANTI JOIN {other} AS b ON {match}"
-    )
+        f"ANTI JOIN {others} AS b ON {match}"
+    ).fetchone()
+    if row and row[0]:
+        text = f"no row of {ref.table} for {', '.join(ref.columns)}"
+        yield Broken("reference", text, _show(row[1]), int(row[0]))
 
 
-def _example(con: duckdb.DuckDBPyConnection, table: Table, predicate: str) -> str:
+def _example(con: duckdb.DuckDBPyConnection, table: Table, rows: str, predicate: str) -> str:
     names = table.key or table.partition
-    row = con.execute(f"SELECT {_names(names)} FROM {_view(table)} WHERE {predicate} LIMIT 1")
+    row = con.execute(f"SELECT {_names(names)} FROM {rows} WHERE {predicate} LIMIT 1")
     return _show(dict(zip(names, row.fetchone() or (), strict=False)))
 
 
@@ -219,7 +265,3 @@ def _show(row: dict[str, Any]) -> str:
 
 def _names(names: Sequence[str]) -> str:
     return ", ".join(identifier(name) for name in names)
-
-
-def _view(table: Table) -> str:
-    return full_identifier(raw_name(table))

@@ -1,7 +1,6 @@
 """Compare every file of a lake with what was written when it was committed.
 
-Session by session, so that memory does not grow with what the files hold; what is kept is the
-names of all files.
+Session by session, so that memory does not grow with the lake.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from maplake.layout import (
     spare_file,
     state_file,
 )
+from maplake.query.check_known import Known
 from maplake.query.known import tables_of
 from maplake.query.overview import table_name
 from maplake.query.problems import Owners, Problem, of_book
@@ -57,14 +57,18 @@ def check_files(root: Path, *, deep: bool, progress: Progress | None = None) -> 
         {p.stem for kind in ("manifest", "state") for p in (layout.meta / kind).glob("*.json")}
     )
     with_states = any((layout.meta / "state").glob("*.json"))
-    known: dict[str, str] = {}
+    known = Known(root, books)
     numbers: dict[tuple[int, str], int] = {}
     for done, book in enumerate(books):
         if progress:
             progress(book, done, len(books))
         yield from _Book(root, book, tables, deep=deep).problems(known, numbers, with_states)
+        known.close(book)
     yield from _registry(layout, numbers)
-    yield from _strays(root, known)
+    nobody = Owners("", [], {})
+    for path in known.strays():
+        problem = nobody.problem(path, "extra", "no manifest knows this file")
+        yield replace(problem, repair=_SET_ASIDE)
 
 
 def _tables(root: Path) -> Mapping[str, Table]:
@@ -107,7 +111,7 @@ class _Book:
         self._tables = tables
 
     def problems(
-        self, known: dict[str, str], numbers: dict[tuple[int, str], int], with_states: bool
+        self, known: Known, numbers: dict[tuple[int, str], int], with_states: bool
     ) -> Iterator[Problem]:
         """Yield what is wrong; add the files to ``known``, and the sessions to ``numbers``."""
         needed = with_states and self._book != LAKE_NAME
@@ -119,17 +123,17 @@ class _Book:
             if state.get("kind") == "behavior" and state.get("session") is not None:
                 numbers[(state["subject_id"], state["name"])] = state["session"]
         for path, entry in files.items():
-            if path in known:
-                text = f"it is in two manifests: {known[path]}, {self._book}"
+            if other := known.add(path, self._book):
+                text = f"it is in two manifests: {other}, {self._book}"
                 yield self._owners.problem(path, "extra", text)
-            known[path] = self._book
             if isinstance(entry, Mapping):
                 yield from self._file(path, entry)
             else:
                 text = f"it says nothing of {path}"
                 yield of_book(self._book, str(manifest_file(self._book)), text)
         if manifest is None:  # files of which nothing is recorded are those of a lost record
-            known.update(dict.fromkeys(self._files_of_outputs(), self._book))
+            for path in self._files_of_outputs():
+                known.add(path, self._book)
 
     def _record(
         self, path: str, *, needed: bool
@@ -251,16 +255,6 @@ def _registry(layout: Layout, numbers: Mapping[tuple[int, str], int]) -> Iterato
 
 def _of_registry(place: str, message: str) -> Problem:
     return Problem("", place, "record", message, repair=_SPARE)
-
-
-def _strays(root: Path, known: Mapping[str, str]) -> Iterator[Problem]:
-    nobody = Owners("", [], {})
-    for folder in ("tables", "arrays"):
-        for file in sorted((root / folder).rglob("*")):
-            below = file.relative_to(root).as_posix()
-            if below not in known and file.is_file():
-                problem = nobody.problem(below, "extra", "no manifest knows this file")
-                yield replace(problem, repair=_SET_ASIDE)
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -152,17 +152,18 @@ def _empty_view(table: Table) -> str:
 
 def scan(root: Path, table: Table) -> str:
     """Return the table function that reads a table's files, or where it has them, merged ones."""
-    if is_compact(root, table):
-        kind = sql_type(table.column("subject_id").kind)
-        options = f"hive_partitioning = true, hive_types = {{'subject_id': {kind}}}"
-        return f"read_parquet({glob_literal(root, compact_glob(table))}, {options})"
-    return f"read_parquet({glob_literal(root, relative_glob(table))}{hive_options(table)})"
+    merged = is_compact(root, table)
+    files = compact_glob(table) if merged else relative_glob(table)
+    return f"read_parquet({glob_literal(root, files)}{hive_options(table, merged=merged)})"
 
 
-def hive_options(table: Table) -> str:
-    """Return the arguments that make columns of a partitioned table's folders, with their types."""
+def hive_options(table: Table, *, merged: bool = False) -> str:
+    """Return the arguments that make columns of a partitioned table's folders, with their types.
+
+    Merged files are in folders of animals.
+    """
     types = {c.name: sql_type(c.kind) for c in table.columns}
-    hive = ", ".join(f"{literal(n)}: {types[n]}" for n in table.partition)
+    hive = ", ".join(f"{literal(n)}: {types[n]}" for n in table.partition[: 1 if merged else None])
     return f", hive_partitioning = true, hive_types = {{{hive}}}" if hive else ""
 
 

@@ -9,6 +9,7 @@ so views are never behind. A new lake keeps the tables merged whose declaration 
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -21,13 +22,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from maplake.errors import IntegrityError
-from maplake.layout import PART, Layout, compact_file
-from maplake.recordfile import read_json
+from maplake.layout import PART, Layout, compact_file, compact_record
+from maplake.recordfile import read_files, read_json
+from maplake.seal import sealed
 from maplake.tables import SCHEMAS, TABLES, Table, own
 from maplake.writers import files
 from maplake.writers.staged import Staged
 
-__all__ = ["follow", "listed", "merge", "stage_merged"]
+__all__ = ["follow", "listed", "merge", "stage_merged", "stage_records"]
+
+#: ``{"rows", "bytes", "sha256"}`` of merged files by path; None of those that go.
+Entries = dict[str, dict[str, Any] | None]
 
 
 def listed(layout: Layout) -> list[Table]:
@@ -55,10 +60,12 @@ def follow(layout: Layout, parts: Sequence[Staged]) -> Staged | None:
         return None
     staged = Staged(f"{parts[0].name.split('.')[0]}.{uuid.uuid4().hex[:8]}")
     files.make_dir(layout.staging / staged.name)
+    entries: Entries = {}
     for (prefix, subject), news in sorted(changed.items()):
         table = tables[prefix]
         rows = _with(table, layout, subject, news)
-        stage_merged(layout, staged, table, subject, rows)
+        stage_merged(layout, staged, table, subject, rows, entries)
+    stage_records(layout, staged, entries)
     return staged
 
 
@@ -175,11 +182,15 @@ def _sorted(table: Table, data: pa.Table) -> pa.Table:
 
 
 def stage_merged(
-    layout: Layout, staged: Staged, table: Table, subject: str, rows: pa.Table
+    layout: Layout, staged: Staged, table: Table, subject: str, rows: pa.Table, entries: Entries
 ) -> bool:
-    """Stage the merged file of an animal; return whether it is another one than there is."""
+    """Stage the merged file of an animal; return whether it is another one than there is.
+
+    What :func:`stage_records` is to take down of it is added to ``entries``.
+    """
     target = compact_file(table, subject)
     if not rows.num_rows:
+        entries[str(target)] = None
         if (layout.root / target).exists():
             staged.deletes.append(str(target))
         return (layout.root / target).exists()
@@ -188,8 +199,15 @@ def stage_merged(
     pq.write_table(
         rows, place, compression="zstd", row_group_size=table.row_group, write_page_index=True
     )
+    content = place.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    entries[str(target)] = {
+        "rows": rows.num_rows,
+        "bytes": len(content),
+        "sha256": digest,
+    }
     with suppress(FileNotFoundError):
-        if (layout.root / target).read_bytes() == place.read_bytes():
+        if (layout.root / target).read_bytes() == content:
             files.remove(place)
             return False
     files.sync_file(place)
@@ -197,7 +215,37 @@ def stage_merged(
     return True
 
 
+def stage_records(layout: Layout, staged: Staged, entries: Entries) -> bool:
+    """Stage what is recorded of the merged files of animals; return whether that is new.
+
+    ``maplake check --deep`` holds the files against it: a flipped bit in the statistics of a file
+    changes what a query finds, but none of the rows.
+    """
+    of_animal: dict[str, Entries] = {}
+    for path, entry in entries.items():
+        of_animal.setdefault(_levels(path)["subject_id"], {})[path] = entry
+    is_new = False
+    for subject, mine in sorted(of_animal.items()):
+        target = compact_record(subject)
+        try:
+            old = read_files(layout.root / target)
+        except (OSError, ValueError):  # none yet, or damaged
+            old = {}
+        known = {path: entry for path, entry in {**old, **mine}.items() if entry is not None}
+        content = files.json_bytes(sealed({"files": known}))
+        with suppress(FileNotFoundError):
+            if (layout.root / target).read_bytes() == content:
+                continue
+        place = layout.staging / staged.name / target
+        files.make_dir(place.parent)
+        files.write_bytes(place, content)
+        staged.writes.append(str(target))
+        is_new = True
+    return is_new
+
+
 def targets(layout: Layout) -> list[PurePosixPath]:
-    """Return every merged file that there is."""
+    """Return every merged file that there is, and what is recorded of them."""
     folder = layout.meta / "compact"
-    return [PurePosixPath(p.relative_to(layout.root).as_posix()) for p in folder.rglob(PART)]
+    found = [*folder.rglob(PART), *folder.glob("manifest/*.json")]
+    return [PurePosixPath(p.relative_to(layout.root).as_posix()) for p in found]
