@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .psth import find_subject
+from .psth import find_subject, save
 from .state import JsonOption, state_of
 
 _NEEDED = {
@@ -55,8 +55,7 @@ def figure(
     key = Key(subject_id, session, insertion, unit, clustering)
     check_key(lake, key)
     file = out or Path(f"{name}.png")
-    save(chosen.draw(lake, key), file, dpi)
-    state.output.note(f"wrote {file}")
+    state.output.note(f"wrote {save(chosen.draw(lake, key), file, dpi)}")
 
 
 def _show_list(output: Any) -> None:
@@ -92,19 +91,3 @@ def _check(chosen: Any, given: dict[str, Any]) -> None:
     missing = [f"--{option}" for option in _NEEDED[chosen.level] if given[option] is None]
     if missing:
         raise typer.BadParameter(f"a figure of a {chosen.level} needs {' '.join(missing)}")
-
-
-def save(made: Any, file: Path, dpi: int = 150) -> None:
-    """Write a matplotlib figure.
-
-    Raises
-    ------
-    QueryError
-        If it cannot be written, or the suffix is no format.
-    """
-    from maplake.errors import QueryError
-
-    try:
-        made.savefig(file, dpi=dpi)
-    except (OSError, ValueError) as error:  # ValueError: a suffix that is no format
-        raise QueryError(f"the figure cannot be written: {error}", file=file) from None

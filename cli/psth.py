@@ -80,8 +80,8 @@ def psth(
             raise typer.BadParameter(
                 "the figure has conditions and a window of its own: it takes no others"
             )
-        draw(lake, (subject_id, session, insertion, unit), png)
-        state.output.note(f"wrote {png}")
+        file = draw(lake, (subject_id, session, insertion, unit), png)
+        state.output.note(f"wrote {file}")
         return
     rows = _rows(lake, (subject_id, session, insertion, unit), condition or [_DEFAULT], window)
     if csv:
@@ -112,8 +112,12 @@ def find_subject(lake: Any, name: str) -> int:
     raise NotFoundError(f"there is no animal {name!r}", hint=hint)
 
 
-def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> None:
+def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> Path:
     """Write a figure of one unit: raster and PSTH, contra and ipsi or as fits the task.
+
+    Returns
+    -------
+    The file that was written.
 
     Raises
     ------
@@ -125,7 +129,6 @@ def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from maplake.errors import QueryError
     from maplake.plots import FIGURES, Key
     from maplake.plots.lookup import check_key
     from maplake.plots.psth import raster_and_psth
@@ -137,10 +140,32 @@ def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> None:
         figure = _figure(raster_and_psth(lake, *key))
     else:
         figure = fitting.draw(lake, Key(*key))
-    try:
-        figure.savefig(file, dpi=150)
-    except (OSError, ValueError) as error:  # ValueError: a suffix that is no format
-        raise QueryError(f"the figure cannot be written: {error}", file=file) from None
+    return save(figure, file)
+
+
+def save(made: Any, file: Path, dpi: int = 150) -> Path:
+    """Write a matplotlib figure; without a suffix, as a png.
+
+    Returns
+    -------
+    The file that was written.
+
+    Raises
+    ------
+    QueryError
+        If it cannot be written, or the suffix is no format.
+    """
+    from maplake.errors import QueryError
+    from maplake.exports.place import ready
+
+    if not file.suffix and not file.is_dir():
+        file = file.with_name(f"{file.name}.png")
+    with ready(file):
+        try:
+            made.savefig(file, dpi=dpi)
+        except ValueError as error:  # a suffix that is no format
+            raise QueryError(f"the figure cannot be written: {error}", file=file) from None
+    return file
 
 
 def _figure(axes: Any) -> Any:

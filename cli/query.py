@@ -183,7 +183,10 @@ def _batches(relation: Any) -> Iterator[Sequence[dict[str, Any]]]:
 
 
 def _write_parquet(output: Output, relation: Any, file: Path) -> None:
-    relation.write_parquet(str(file), compression="zstd")
+    from maplake.exports.place import ready
+
+    with ready(file):
+        relation.write_parquet(str(file), compression="zstd")
     output.note(f"wrote {file}")
 
 

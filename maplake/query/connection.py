@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from maplake.errors import LakeError, QueryError
 from maplake.layout import Layout
 from maplake.query import catalog
+from maplake.query.outside import check_targets
 from maplake.query.refusal import failures, refused, said
 from maplake.query.sqltext import literal
 from maplake.query.steady import Steady
@@ -163,6 +164,7 @@ class Connection:
 
         try:
             if not _is_question(self.get(), query):
+                check_targets(self.get(), query)
                 return cast("duckdb.DuckDBPyRelation", make())
             result: Any = Result(self.steady, make, lambda: self.stamp)
             self._first(result.start)
