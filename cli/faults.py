@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -13,11 +14,11 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from maplake.errors import MaplakeError
+from maplake.errors import MaplakeError, NotFoundError, QueryError
 
 from .state import State
 
-__all__ = ["EXIT_CODES", "UNEXPECTED", "UNREAD", "Guarded", "until_unread"]
+__all__ = ["EXIT_CODES", "UNEXPECTED", "UNREAD", "Guarded", "explained", "until_unread"]
 
 UNEXPECTED = 70
 #: What shells say of programs that a closed pipe ended.
@@ -41,6 +42,9 @@ EXIT_CODES = {
 
 #: What DuckDB makes of Ctrl-C, an error like any other.
 _INTERRUPTED = "Query interrupted"
+
+#: What is said of names that the catalog does not have.
+_UNKNOWN = re.compile(r"there is no (trial condition|event) '(.*?)'")
 
 # typer keeps the base of its usage errors private; its public one leads there.
 _USAGE: type[Exception] = typer.BadParameter.__mro__[2]
@@ -74,7 +78,7 @@ class Guarded(TyperGroup):
                 raise typer.Exit(_show_usage(ctx, error)) from None
             raise
         except MaplakeError as error:
-            _show(ctx, error)
+            _show(ctx, explained(_state(ctx), error))
             raise typer.Exit(error.exit_code) from None
         except Exception as error:
             if str(error) == _INTERRUPTED:
@@ -84,6 +88,29 @@ class Guarded(TyperGroup):
                 raise BrokenPipeError(errno.EPIPE, error.strerror) from None
             _show(ctx, error)
             raise typer.Exit(UNEXPECTED) from None
+
+
+def explained(state: State, error: MaplakeError) -> MaplakeError:
+    """Return the error, or a better one: a name that only the catalog lacks is no misspelt one."""
+    unknown = _UNKNOWN.search(error.message)
+    if not unknown or not isinstance(error, QueryError):
+        return error
+    kind, name = unknown.groups()
+    from maplake.query import own_conditions
+
+    try:
+        config = state.config
+        declared = config.align_types if kind == "event" else config.conditions
+        added = {} if kind == "event" else own_conditions.read(config.lake.root)
+    except MaplakeError:
+        return error
+    for where, names in (("lake.toml", declared), ("the lake's own conditions", added)):
+        if name.lower() in {one.lower() for one in names}:
+            return NotFoundError(
+                f"the {kind} {name!r} is in {where}, but not yet in the catalog",
+                hint="Run `maplake catalog`.",
+            )
+    return error
 
 
 def _state(ctx: Any) -> State:

@@ -44,7 +44,9 @@ def figure(
     if not name:
         _show_list(state.output)
         return
-    chosen = find_figure(name)
+    from maplake.plots import FIGURES
+
+    chosen = FIGURES[name]
     given = {"subject": subject, "session": session, "insertion": insertion, "unit": unit}
     _check(chosen, given)
     lake = state.lake()
@@ -69,22 +71,6 @@ def _show_list(output: Any) -> None:
         output.document(rows)
     else:
         output.table(rows, ["name", "of", "shows", "tasks"])
-
-
-def find_figure(name: str) -> Any:
-    """Return a figure by name.
-
-    Raises
-    ------
-    NotFoundError
-        If there is no such figure; the message names those there are.
-    """
-    from maplake.errors import NotFoundError
-    from maplake.plots import FIGURES
-
-    if name not in FIGURES:
-        raise NotFoundError(f"there is no figure {name!r}", hint=f"Known are {', '.join(FIGURES)}.")
-    return FIGURES[name]
 
 
 def _check(chosen: Any, given: dict[str, Any]) -> None:

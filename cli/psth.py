@@ -26,6 +26,14 @@ _KEY = (
     "trial_condition_name",
 )
 
+#: How many trials a session has, and what a condition asks of them.
+_TRIALS = """
+SELECT count(*), (
+    SELECT max(predicate) FROM psth.trial_condition WHERE lower(trial_condition_name) = lower($1)
+)
+FROM psth.trial WHERE subject_id = $2 AND session = $3
+"""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
@@ -88,6 +96,7 @@ def psth(
         write_csv(rows.columns, [rows.to_dicts()])
     else:
         _show(state.output, rows)
+    _tell_of_none(state.output, lake, rows, event)
 
 
 def find_subject(lake: Any, name: str) -> int:
@@ -205,6 +214,21 @@ def _show(output: Output, rows: Any) -> None:
     summary = grouped.agg(
         pl.col("rate").mean().alias("mean (Hz)"),
         pl.col("rate").max().alias("peak (Hz)"),
-        pl.col("time").get(peak).alias("peak at (s)"),
+        # Times are sums of bins: what is not 0 for the last digits of a float is meant to be.
+        (pl.col("time").get(peak).round(9) + 0.0).alias("peak at (s)"),
     )
     output.table(summary.to_dicts(), [n for n in summary.columns if n not in _GIVEN])
+
+
+def _tell_of_none(output: Output, lake: Any, rows: Any, event: str) -> None:
+    """Say which conditions have no trial: their zeros and empty rates say nothing of units."""
+    empty = rows.filter(rows["trial_count"] == 0)
+    if not len(empty):
+        return
+    names = ["subject_id", "session", "insertion_number", "trial_condition_name"]
+    for subject_id, session, insertion, name in empty.select(names).unique().sort(names).rows():
+        trials, predicate = lake.sql(_TRIALS, [name, subject_id, session]).fetchall()[0]
+        output.note(
+            f"insertion {insertion}: no trial of {name} ({predicate}) with the event {event}; "
+            f"the session has {trials} trials"
+        )
