@@ -95,7 +95,9 @@ def demo(
 def _prepare(folder: Path) -> None:
     """Make room: a folder is used if it is new, empty or holds nothing but an earlier demo."""
     from maplake.errors import MaplakeError
+    from maplake.query.outside import check_outside
 
+    check_outside(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         there = {path.name for path in folder.iterdir()}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .faults import explained
 from .state import JsonOption, State, state_of
 
 if TYPE_CHECKING:
@@ -257,7 +258,8 @@ def _each(state: State, items: Sequence[Any], write: Callable[[Any], Path]) -> N
                 progress(str(item), number, len(items))
             try:
                 done.append({"what": str(item), "file": str(write(item)), "reason": None})
-            except MaplakeError as error:
+            except MaplakeError as raised:
+                error = explained(state, raised)
                 done.append({"what": str(item), "file": None, "reason": str(error)})
                 failed.append(error)
     written = [row for row in done if row["file"]]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .psth import find_subject
+from .psth import find_subject, save
 from .state import JsonOption, state_of
 
 _NEEDED = {
@@ -44,7 +44,9 @@ def figure(
     if not name:
         _show_list(state.output)
         return
-    chosen = find_figure(name)
+    from maplake.plots import FIGURES
+
+    chosen = FIGURES[name]
     given = {"subject": subject, "session": session, "insertion": insertion, "unit": unit}
     _check(chosen, given)
     lake = state.lake()
@@ -55,8 +57,7 @@ def figure(
     key = Key(subject_id, session, insertion, unit, clustering)
     check_key(lake, key)
     file = out or Path(f"{name}.png")
-    save(chosen.draw(lake, key), file, dpi)
-    state.output.note(f"wrote {file}")
+    state.output.note(f"wrote {save(chosen.draw(lake, key), file, dpi)}")
 
 
 def _show_list(output: Any) -> None:
@@ -72,39 +73,7 @@ def _show_list(output: Any) -> None:
         output.table(rows, ["name", "of", "shows", "tasks"])
 
 
-def find_figure(name: str) -> Any:
-    """Return a figure by name.
-
-    Raises
-    ------
-    NotFoundError
-        If there is no such figure; the message names those there are.
-    """
-    from maplake.errors import NotFoundError
-    from maplake.plots import FIGURES
-
-    if name not in FIGURES:
-        raise NotFoundError(f"there is no figure {name!r}", hint=f"Known are {', '.join(FIGURES)}.")
-    return FIGURES[name]
-
-
 def _check(chosen: Any, given: dict[str, Any]) -> None:
     missing = [f"--{option}" for option in _NEEDED[chosen.level] if given[option] is None]
     if missing:
         raise typer.BadParameter(f"a figure of a {chosen.level} needs {' '.join(missing)}")
-
-
-def save(made: Any, file: Path, dpi: int = 150) -> None:
-    """Write a matplotlib figure.
-
-    Raises
-    ------
-    QueryError
-        If it cannot be written, or the suffix is no format.
-    """
-    from maplake.errors import QueryError
-
-    try:
-        made.savefig(file, dpi=dpi)
-    except (OSError, ValueError) as error:  # ValueError: a suffix that is no format
-        raise QueryError(f"the figure cannot be written: {error}", file=file) from None

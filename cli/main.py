@@ -32,7 +32,7 @@ from . import (
     shell,
     watch,
 )
-from .faults import EXIT_CODES, Guarded
+from .faults import EXIT_CODES, Guarded, until_unread
 from .output import Output
 from .state import State
 
@@ -114,7 +114,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows ?
             stream.reconfigure(errors="replace")
     gc.set_threshold(*GC_THRESHOLD)
-    _app_for(sys.argv[1:2])(prog_name="maplake")
+    with until_unread():
+        _app_for(sys.argv[1:2])(prog_name="maplake")
 
 
 def _app_for(asked: Sequence[str]) -> typer.Typer:

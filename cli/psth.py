@@ -26,6 +26,14 @@ _KEY = (
     "trial_condition_name",
 )
 
+#: How many trials a session has, and what a condition asks of them.
+_TRIALS = """
+SELECT count(*), (
+    SELECT max(predicate) FROM psth.trial_condition WHERE lower(trial_condition_name) = lower($1)
+)
+FROM psth.trial WHERE subject_id = $2 AND session = $3
+"""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
@@ -80,14 +88,15 @@ def psth(
             raise typer.BadParameter(
                 "the figure has conditions and a window of its own: it takes no others"
             )
-        draw(lake, (subject_id, session, insertion, unit), png)
-        state.output.note(f"wrote {png}")
+        file = draw(lake, (subject_id, session, insertion, unit), png)
+        state.output.note(f"wrote {file}")
         return
     rows = _rows(lake, (subject_id, session, insertion, unit), condition or [_DEFAULT], window)
     if csv:
         write_csv(rows.columns, [rows.to_dicts()])
     else:
         _show(state.output, rows)
+    _tell_of_none(state.output, lake, rows, event)
 
 
 def find_subject(lake: Any, name: str) -> int:
@@ -112,8 +121,12 @@ def find_subject(lake: Any, name: str) -> int:
     raise NotFoundError(f"there is no animal {name!r}", hint=hint)
 
 
-def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> None:
+def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> Path:
     """Write a figure of one unit: raster and PSTH, contra and ipsi or as fits the task.
+
+    Returns
+    -------
+    The file that was written.
 
     Raises
     ------
@@ -125,7 +138,6 @@ def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from maplake.errors import QueryError
     from maplake.plots import FIGURES, Key
     from maplake.plots.lookup import check_key
     from maplake.plots.psth import raster_and_psth
@@ -137,10 +149,32 @@ def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> None:
         figure = _figure(raster_and_psth(lake, *key))
     else:
         figure = fitting.draw(lake, Key(*key))
-    try:
-        figure.savefig(file, dpi=150)
-    except (OSError, ValueError) as error:  # ValueError: a suffix that is no format
-        raise QueryError(f"the figure cannot be written: {error}", file=file) from None
+    return save(figure, file)
+
+
+def save(made: Any, file: Path, dpi: int = 150) -> Path:
+    """Write a matplotlib figure; without a suffix, as a png.
+
+    Returns
+    -------
+    The file that was written.
+
+    Raises
+    ------
+    QueryError
+        If it cannot be written, or the suffix is no format.
+    """
+    from maplake.errors import QueryError
+    from maplake.exports.place import ready
+
+    if not file.suffix and not file.is_dir():
+        file = file.with_name(f"{file.name}.png")
+    with ready(file):
+        try:
+            made.savefig(file, dpi=dpi)
+        except ValueError as error:  # a suffix that is no format
+            raise QueryError(f"the figure cannot be written: {error}", file=file) from None
+    return file
 
 
 def _figure(axes: Any) -> Any:
@@ -180,6 +214,21 @@ def _show(output: Output, rows: Any) -> None:
     summary = grouped.agg(
         pl.col("rate").mean().alias("mean (Hz)"),
         pl.col("rate").max().alias("peak (Hz)"),
-        pl.col("time").get(peak).alias("peak at (s)"),
+        # Times are sums of bins: what is not 0 for the last digits of a float is meant to be.
+        (pl.col("time").get(peak).round(9) + 0.0).alias("peak at (s)"),
     )
     output.table(summary.to_dicts(), [n for n in summary.columns if n not in _GIVEN])
+
+
+def _tell_of_none(output: Output, lake: Any, rows: Any, event: str) -> None:
+    """Say which conditions have no trial: their zeros and empty rates say nothing of units."""
+    empty = rows.filter(rows["trial_count"] == 0)
+    if not len(empty):
+        return
+    names = ["subject_id", "session", "insertion_number", "trial_condition_name"]
+    for subject_id, session, insertion, name in empty.select(names).unique().sort(names).rows():
+        trials, predicate = lake.sql(_TRIALS, [name, subject_id, session]).fetchall()[0]
+        output.note(
+            f"insertion {insertion}: no trial of {name} ({predicate}) with the event {event}; "
+            f"the session has {trials} trials"
+        )

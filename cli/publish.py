@@ -92,7 +92,10 @@ def transfer(
     if out is None:
         typer.echo(text, nl=False)
         return
-    out.write_text(text, encoding="utf-8", newline="\n")
+    from maplake.exports.place import ready
+
+    with ready(out):
+        out.write_text(text, encoding="utf-8", newline="\n")
     state.output.line(f"{text.count(chr(10)) - 1} files to transfer: {out}")
 
 

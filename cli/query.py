@@ -161,12 +161,12 @@ def _query_faults() -> Iterator[None]:
     """Turn what DuckDB says into an error of ours: some faults show only when rows are read."""
     import duckdb
 
-    from maplake.errors import QueryError
+    from maplake.query.refusal import query_error
 
     try:
         yield
     except duckdb.Error as error:
-        raise QueryError(str(error)) from None
+        raise query_error(error) from None
 
 
 def _show(output: Output, relation: Any, limit: int) -> None:
@@ -183,7 +183,10 @@ def _batches(relation: Any) -> Iterator[Sequence[dict[str, Any]]]:
 
 
 def _write_parquet(output: Output, relation: Any, file: Path) -> None:
-    relation.write_parquet(str(file), compression="zstd")
+    from maplake.exports.place import ready
+
+    with ready(file):
+        relation.write_parquet(str(file), compression="zstd")
     output.note(f"wrote {file}")
 
 

@@ -7,6 +7,7 @@ found, what was expected and what to do next; :func:`str` joins them to one mess
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
@@ -34,13 +35,30 @@ __all__ = [
     "UnknownValueError",
     "UnreadableFileError",
     "WorkerLostError",
+    "near",
     "plain_text",
+    "suggest",
 ]
 
 
 def plain_text(text: str) -> str:
     """Return text that can be written anywhere; names of files need not be Unicode on Linux."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """Return a sentence with the closest known name; None if none is close."""
+    from difflib import get_close_matches
+
+    names = {one.lower(): one for one in known}
+    found = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    return f"Did you mean {names[found[0]]!r}?" if found else None
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the closest known name, else with all of them."""
+    names = list(known)
+    return near(name, names) or f"Known are {', '.join(names)}."
 
 
 class MaplakeError(Exception):

@@ -34,6 +34,8 @@ R = TypeVar("R")
 
 #: How many workers may die over a task before it is given up.
 TRIES = 3
+#: How often (s) one who waits looks up: not everywhere does Ctrl-C end a wait.
+_LOOK_S = 0.2
 #: How long (s) an idle process may take to end.
 _LEAVE_S = 5.0
 
@@ -154,7 +156,7 @@ class Processes:
                 jobs[self._threads.submit(self._carry_out, function, task)] = task
             if not jobs:
                 return
-            for job in wait(jobs, return_when=FIRST_COMPLETED).done:
+            for job in wait(jobs, _LOOK_S, return_when=FIRST_COMPLETED).done:
                 yield jobs.pop(job), job.result()
 
     def _carry_out(self, function: Callable[[T], R], task: T) -> R | WorkerLostError:

@@ -173,6 +173,13 @@ class Layout:
         return self.root / "tables" / table.schema / table.name
 
 
+def lake_around(path: Path) -> Path | None:
+    """Return the nearest folder, of a path and those above it, that is a lake."""
+    start = path.expanduser().resolve()
+    inside = (one for one in (start, *start.parents) if Layout(one).format_file.is_file())
+    return next(inside, None)
+
+
 def relative_glob(table: Table) -> str:
     """Return the glob of a table's files below the lake's root."""
     levels = [f"{name}=*" for name in table.partition]

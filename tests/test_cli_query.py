@@ -74,7 +74,7 @@ def test_sql_parquet(lake, home):
     done = run("sql", QUERY, "--parquet", "out's.parquet")
     assert done.exit_code == 0, done.output
     assert duckdb.read_parquet(str(home / "out's.parquet")).fetchall()[0][0] == 1
-    assert run("sql", QUERY, "--parquet", "no/such/folder.parquet").exit_code == 1
+    assert run("sql", QUERY, "--parquet", "lake.toml/x.parquet").exit_code == 1
 
 
 def test_sql_from_standard_input(lake):

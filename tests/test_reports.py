@@ -299,7 +299,7 @@ def test_no_folder_of_somebody_else(mine, tmp_path):
     (other / "index.html").write_text("mine", encoding="utf-8")
     with pytest.raises(QueryError, match="no report wrote"):
         report(root, other)
-    with pytest.raises(QueryError, match="does not go into the lake"):
+    with pytest.raises(QueryError, match="in a lake's folder"):
         report(root, root / "report")
     lock = Lock(out / ".maplake-report.lock", 0.0)
     lock.acquire()

@@ -278,7 +278,7 @@ maplake/plots/coding.py:1 maplake/plots/drift.py:3 maplake/plots/foraging.py:5
 maplake/plots/lookup.py:6 maplake/plots/population.py:1 maplake/plots/project.py:2
 maplake/plots/psth.py:5 maplake/plots/quality.py:1 maplake/plots/selectivity.py:1
 maplake/plots/slices.py:4 maplake/plots/unit_data.py:6 maplake/plots/unit_tracking.py:4
-maplake/query/absent.py:1 maplake/query/aligned.py:3 maplake/query/analysis.py:1
+maplake/query/absent.py:1 maplake/query/aligned.py:4 maplake/query/analysis.py:1
 maplake/query/catalog.py:5 maplake/query/check.py:9 maplake/query/check_compact.py:2
 maplake/query/conditions.py:2 maplake/query/connection.py:2 maplake/query/effects.py:2
 maplake/query/handover.py:1 maplake/query/overview.py:1 maplake/query/partition.py:5

@@ -10,9 +10,10 @@ import math
 import re
 import types
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from maplake.errors import suggest
 
 __all__ = ["KeyProblem", "decode", "key"]
 
@@ -95,12 +96,6 @@ def decode(cls: type[T], data: Any, base: Path, path: tuple[str | int, ...] = ()
         for name, value in data.items()
     }
     return cls(**values)
-
-
-def suggest(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
-    """Return a sentence with the closest known name, else with all of them."""
-    near = get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
-    return f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
 
 
 def _value(hint: Any, value: Any, base: Path, path: tuple[str | int, ...]) -> Any:

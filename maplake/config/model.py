@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maplake.config.decode import suggest
 from maplake.config.settings import PUBLISHED_PHOTOSTIM, Settings
 from maplake.config.toml_lines import nearest_line
-from maplake.errors import ConfigError
+from maplake.errors import ConfigError, suggest
 from maplake.readers.base import BehaviorContext
 
 #: Kinds of sources, in the order in which they are ingested, and the keys that hold their paths.

@@ -25,6 +25,7 @@ from maplake.layout import (
 )
 from maplake.query import catalog, own_conditions
 from maplake.query.known import tables_of
+from maplake.query.outside import check_outside
 from maplake.query.overview import manifest_files, table_name
 from maplake.writers import files
 from maplake.writers.commit import Stage, commit
@@ -120,8 +121,8 @@ def _silent(_text: str, _done: int, _total: int) -> None:
 
 
 def _check_place(source: Path, root: Path, *, force: bool) -> None:
-    inside = source.resolve()
-    if root.resolve().is_relative_to(inside) or inside.is_relative_to(root.resolve()):
+    check_outside(root.parent)
+    if source.resolve().is_relative_to(root.resolve()):
         raise QueryError("a lake cannot lie inside another one", file=root, found=str(source))
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from maplake.errors import MaplakeError, QueryError
 from maplake.layout import safe_name
+from maplake.query.outside import check_outside
 from maplake.writers import files
 
-__all__ = ["faults", "free", "named", "writing"]
+__all__ = ["faults", "free", "named", "ready", "writing"]
 
 
 def named(folder: Path, stem: str, suffix: str) -> Path:
@@ -23,13 +24,14 @@ def named(folder: Path, stem: str, suffix: str) -> Path:
 
 
 def free(path: Path, *, force: bool) -> None:
-    """Refuse a place that is taken.
+    """Refuse a place that is taken, or in a lake's folder.
 
     Raises
     ------
     QueryError
-        If something is there and ``force`` was not given.
+        If it is in a lake, or something is there and ``force`` was not given.
     """
+    check_outside(path)
     if not force and (path.exists() or path.is_symlink()):
         raise QueryError("is there already", file=path, hint="--force replaces it.")
 
@@ -46,6 +48,23 @@ def faults(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def ready(path: Path) -> Iterator[None]:
+    """Let a file be written, with its folder made: anew, whatever is there.
+
+    Raises
+    ------
+    QueryError
+        If it is a folder or in a lake, or cannot be written.
+    """
+    check_outside(path)
+    with faults(path):
+        if path.is_dir():
+            raise QueryError("is a folder", file=path, expected="a file")
+        files.make_dir(path.parent)
+        yield
+
+
+@contextmanager
 def writing(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Give a temporary file beside ``path`` that takes its place when all went well.
 
@@ -55,10 +74,7 @@ def writing(path: Path, *, force: bool = False) -> Iterator[Path]:
         If the place is taken or cannot be written to.
     """
     free(path, force=force)
-    with faults(path):
-        if path.is_dir():
-            raise QueryError("is a folder", file=path, expected="a file")
-        files.make_dir(path.parent)
+    with ready(path):
         temporary = path.parent / f".{uuid.uuid4().hex}.part{path.suffix}"
         try:
             yield temporary

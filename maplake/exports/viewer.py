@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maplake.errors import NotFoundError
+from maplake.errors import NotFoundError, near
 from maplake.exports.place import named, writing
 from maplake.exports.recording_units import clustering_of
 from maplake.exports.select import Insertion, ask, place
@@ -76,7 +76,11 @@ def viewer(
     known = ask(lake, "SELECT trial_condition_name FROM psth.trial_condition ORDER BY ALL")
     names = known["trial_condition_name"].to_list()
     if condition.lower() not in map(str.lower, names):
-        raise NotFoundError(f"there is no trial condition {condition!r}", expected=", ".join(names))
+        raise NotFoundError(
+            f"there is no trial condition {condition!r}",
+            expected=", ".join(names),
+            hint=near(condition, names),
+        )
     query = _UNITS.format(
         key=place(key, "u"),
         ccf=place(key),

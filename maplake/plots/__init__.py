@@ -20,7 +20,7 @@ from maplake.plots import (
     units,
 )
 from maplake.plots.lookup import Key
-from maplake.plots.registry import Figure
+from maplake.plots.registry import Figure, Figures
 
 __all__ = ["FIGURES", "Figure", "Key"]
 
@@ -29,6 +29,9 @@ _MODULES = (
     *(quality, selectivity, population, drift, slices),
     *(units, unit_tracking, project),
 )
-FIGURES: dict[str, Figure] = {
-    one.name: one for module in _MODULES for one in vars(module).values() if isinstance(one, Figure)
-}
+FIGURES = Figures(
+    (one.name, one)
+    for module in _MODULES
+    for one in vars(module).values()
+    if isinstance(one, Figure)
+)

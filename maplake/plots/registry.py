@@ -10,6 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maplake.errors import NotFoundError, suggest
 from maplake.layout import Layout, manifest_file, session_name
 from maplake.plots.lookup import Key, task_of
 from maplake.plots.style import SETTINGS
@@ -61,6 +62,14 @@ class Figure:
         parts = dict(_files(lake.root, self.tables, key))
         told = json.dumps([LOOKS, self.name, str(key), sorted(parts.items())])
         return hashlib.sha256(told.encode()).hexdigest()
+
+
+class Figures(dict[str, Figure]):
+    """Figures by name."""
+
+    def __missing__(self, name: str) -> Figure:
+        """Refuse a name that no figure has."""
+        raise NotFoundError(f"there is no figure {name!r}", hint=suggest(str(name), self))
 
 
 def figure(

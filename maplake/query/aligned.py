@@ -13,7 +13,7 @@ from maplake.query.absent import absent
 from maplake.query.connection import Connection, Stamp, file_stamp
 from maplake.query.frames import scan
 from maplake.query.partition import PartitionViews
-from maplake.query.refusal import failures, said
+from maplake.query.refusal import DAMAGED, failures, query_error
 from maplake.query.sqltext import glob_escape, identifier, literal
 from maplake.query.views import empty_select, trials_with_conditions
 from maplake.tables import get
@@ -56,7 +56,7 @@ def frame(con: Connection, query: str) -> pl.DataFrame:
     try:
         return cast("pl.DataFrame", con.sql(query).pl())
     except failures() as error:
-        raise QueryError(said(error)) from error
+        raise query_error(error) from error
 
 
 def place(keys: Mapping[str, Any]) -> str:
@@ -66,7 +66,18 @@ def place(keys: Mapping[str, Any]) -> str:
 
 def no_units(con: Connection, keys: Mapping[str, Any]) -> NotFoundError:
     """Return the error that says that there are no such units, and what there is instead."""
-    return absent(lambda query: frame(con, query), keys) or NotFoundError(
+    error = absent(lambda query: frame(con, query), keys)
+    if error is not None:
+        return error
+    if keys.get("unit") is not None:
+        found = frame(con, f"SELECT DISTINCT unit_quality FROM ephys.unit WHERE {where(keys)}")
+        if found["unit_quality"].to_list() == ["all"]:
+            return NotFoundError(
+                "the unit is of quality 'all'",
+                place=place(keys),
+                hint="all_units (--all-units) keeps such units.",
+            )
+    return NotFoundError(
         "there are no units",
         place=place(keys),
         hint="ephys.unit lists them; those of quality 'all' are left out without all_units "
@@ -167,7 +178,9 @@ class Aligned:
             except FileNotFoundError:
                 found = pa.schema(types).empty_table()
             except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-                raise QueryError(f"units cannot be read: {error}", file=file) from error
+                raise QueryError(
+                    f"units cannot be read: {error}", file=file, hint=DAMAGED
+                ) from error
             return pl.DataFrame(found).sort(pl.all())
 
         return self._keep("units", keys, (), read)
@@ -277,7 +290,7 @@ class Aligned:
         try:
             return self.con.steady(read)
         except failures() as error:
-            raise QueryError(said(error)) from error
+            raise query_error(error) from error
 
     def rows(self, name: str, keys: Mapping[str, Any]) -> pl.DataFrame:
         """Return the rows of a stored table in a session, or of one probe of it."""
@@ -307,7 +320,7 @@ class Aligned:
                 rows = _asked(con, query, lambda result: result.fetchall())
                 names = [column[0] for column in con.description or ()]
         except failures() as error:
-            raise QueryError(said(error)) from error
+            raise query_error(error) from error
         columns = zip(*rows, strict=True) if rows else [()] * len(names)
         return pl.DataFrame(
             [
@@ -351,7 +364,7 @@ def _asked(
     except BaseException as error:
         con.abort()  # what is left of a result that was interrupted blocks the next question
         if isinstance(error, failures()):
-            raise QueryError(said(error)) from error
+            raise query_error(error) from error
         raise
 
 

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 # What computes with arrays is imported where it is used: opening a lake must not wait for numpy.
-from maplake.errors import QueryError
+from maplake.errors import QueryError, near
 from maplake.query.absent import absent
 from maplake.query.aligned import ALPHA, Aligned, check_occurrence, frame, where
 from maplake.query.asked import moment, number, span, unit_key, whole, word, words
@@ -326,7 +326,12 @@ class Analyses:
         key = where(keys)
         known = frame(self._aligned.con, "SELECT unnest(psth.event_types()) AS name")["name"]
         if word("event", event).lower() not in known.to_list():
-            raise QueryError("there is no such event", found=event, expected=", ".join(known))
+            raise QueryError(
+                "there is no such event",
+                found=event,
+                expected=", ".join(known),
+                hint=near(event, known),
+            )
         if occurrence is not None:
             check_occurrence(word("occurrence", occurrence))
         chosen = {

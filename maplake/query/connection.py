@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from maplake.errors import LakeError, QueryError
+from maplake.errors import LakeError
 from maplake.layout import Layout
 from maplake.query import catalog
-from maplake.query.refusal import failures, refused, said
+from maplake.query.outside import check_targets
+from maplake.query.refusal import failures, query_error, refused
 from maplake.query.sqltext import literal
 from maplake.query.steady import Steady
 from maplake.query.steady_result import Result
@@ -163,11 +164,12 @@ class Connection:
 
         try:
             if not _is_question(self.get(), query):
+                check_targets(self.get(), query)
                 return cast("duckdb.DuckDBPyRelation", make())
             result: Any = Result(self.steady, make, lambda: self.stamp)
             self._first(result.start)
         except failures() as error:
-            raise QueryError(said(error)) from error
+            raise query_error(error) from error
         return cast("duckdb.DuckDBPyRelation", result)
 
     def _first(self, make: Callable[[], object]) -> None:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from maplake.errors import IntegrityError, LakeNotFoundError, LakeVersionError, QueryError
-from maplake.layout import FORMAT_VERSION, READABLE_SINCE, Layout
+from maplake.layout import FORMAT_VERSION, READABLE_SINCE, Layout, lake_around
 from maplake.query.aligned import Aligned, frame
 from maplake.query.analysis import Analyses
 from maplake.query.asked import moment, number, span, unit_key, whole, word, words
@@ -39,10 +39,9 @@ def find_root(path: Path) -> Path:
     LakeNotFoundError
         If there is none.
     """
-    start = path.expanduser().resolve()
-    for folder in (start, *start.parents):
-        if Layout(folder).format_file.is_file():
-            return folder
+    root = lake_around(path)
+    if root is not None:
+        return root
     raise LakeNotFoundError(
         "there is no lake here",
         file=path,

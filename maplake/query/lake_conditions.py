@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maplake.errors import ConfigError, NotFoundError
+from maplake.errors import ConfigError, NotFoundError, near
 from maplake.query import catalog, own_conditions
 from maplake.query.asked import word
 from maplake.query.conditions import check_conditions
@@ -82,7 +82,9 @@ class Conditions:
         kept = {other: c for other, c in own.items() if other.lower() != name.lower()}
         if len(kept) == len(own):
             raise NotFoundError(
-                f"no condition {name!r} was added to the lake", expected=", ".join(own) or "none"
+                f"no condition {name!r} was added to the lake",
+                expected=", ".join(own) or "none",
+                hint=near(name, own),
             )
         self._write(kept)
 

@@ -29,7 +29,8 @@ def bin_edges(start: float, stop: float, bin: float) -> Floats:  # noqa: A002
     if not (bin > 0 and 1 < (stop - start) / bin <= _MOST_BINS):
         raise QueryError(
             f"bins of {bin} s from {start} to {stop} s: "
-            "there must be between 1 and a million of them"
+            "there must be between 1 and a million of them",
+            hint="bin, start and stop (--bin, --start, --stop) set them.",
         )
     return np.arange(start, stop, bin, dtype=np.float64)
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maplake.errors import QueryError
+from maplake.query.refusal import DAMAGED
 from maplake.tables import get
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ _COLUMNS = ["unit", "trial", "spike_sample"]
 _METHOD = "clustering_method"
 #: Row groups that are read at a time, so that memory does not grow with the recording.
 _GROUPS = 8
-_HINT = "`maplake check --deep` tells which files are damaged."
 
 
 def batches(path: Path, units: tuple[int, int], method: str | None, size: int) -> Iterator[Batch]:
@@ -62,7 +62,7 @@ def batches(path: Path, units: tuple[int, int], method: str | None, size: int) -
     except FileNotFoundError:
         return
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise QueryError(f"spikes cannot be read: {error}", file=path, hint=_HINT) from error
+        raise QueryError(f"spikes cannot be read: {error}", file=path, hint=DAMAGED) from error
 
 
 def _check(path: Path, schema: pa.Schema, columns: list[str]) -> None:
@@ -75,7 +75,7 @@ def _check(path: Path, schema: pa.Schema, columns: list[str]) -> None:
                 file=path,
                 found=found or "no such column",
                 expected=declared[name],
-                hint=_HINT,
+                hint=DAMAGED,
             )
 
 
@@ -99,7 +99,7 @@ def _arrays(path: Path, batch: pa.RecordBatch, units: tuple[int, int], method: s
     import pyarrow.compute as pc
 
     if batch.column("unit").null_count or batch.column("spike_sample").null_count:
-        raise QueryError("spikes lack their unit or time", file=path, hint=_HINT)
+        raise QueryError("spikes lack their unit or time", file=path, hint=DAMAGED)
     if method is not None:
         batch = batch.filter(pc.equal(batch.column(_METHOD).cast("string"), method))
     if units[0] == units[1]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from maplake.errors import LakeError, NotFoundError
 from maplake.layout import spike_store
 from maplake.query.asked import whole, word
+from maplake.query.refusal import DAMAGED
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -57,7 +58,7 @@ class Spikes:
             raise LakeError(
                 f"the array store cannot be {doing}: {error}",
                 file=self._store,
-                hint="`maplake check --deep` tells which files are damaged.",
+                hint=DAMAGED,
             ) from error
 
     def _values(self, name: str, where: Any = slice(None)) -> Any:

@@ -13,6 +13,7 @@ from maplake.errors import LakeLockedError, NotFoundError, QueryError, WorkerLos
 from maplake.executors import open_executor
 from maplake.lockfile import HeldError, Lock
 from maplake.plots.lookup import Key, check_key
+from maplake.query.outside import check_outside
 from maplake.reports import facts
 from maplake.reports.draw import Drawn, Task, draw, forget, tasks_of
 from maplake.reports.expected import Expected, project, session
@@ -75,8 +76,9 @@ def make_report(
         If the folder cannot be written to.
     """
     out, wanted = out.expanduser().resolve(), wanted or Wanted()
-    if out == lake.root.resolve() or lake.root.resolve() in out.parents:
-        raise QueryError("a report does not go into the lake", file=out, hint="Use another --out.")
+    check_outside(out)
+    if out.exists() and not out.is_dir():
+        raise QueryError("is a file", file=out, expected="a folder")
     with _locked(out):
         record, prints = Record.load(out), Prints(lake)
         if wanted.is_whole and not force and _is_done(record, prints):
