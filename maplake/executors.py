@@ -203,6 +203,7 @@ class _Worker:
     def __init__(self) -> None:
         context = get_context("spawn")
         self._pipe, theirs = context.Pipe()
+        self._ending = threading.Lock()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()  # so that its death ends the pipe
@@ -223,10 +224,12 @@ class _Worker:
         """End the process: whatever it is at, or once it has nothing to do."""
         if at_once:
             self._process.kill()
-        self._pipe.close()
-        self._process.join(_LEAVE_S)
-        self._process.kill()
-        self._process.join()
+        # The thread that attends to it ends it as well when it finds it dead.
+        with self._ending:
+            self._pipe.close()
+            self._process.join(_LEAVE_S)
+            self._process.kill()
+            self._process.join()
 
 
 def _serve(pipe: Connection) -> None:
