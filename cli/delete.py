@@ -54,6 +54,8 @@ def delete(
         )
     if undo and dry_run:
         raise typer.BadParameter("choose one of --undo and --dry-run")
+    if json and not (yes or dry_run or undo):
+        raise typer.BadParameter("--json does not ask: give --yes or --dry-run")
     state = state_of(context, json=json)
     wrong = next((word for word in numbers[1:] if not word.isdecimal()), None)
     if wrong is not None:

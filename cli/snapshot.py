@@ -65,8 +65,10 @@ def export_snapshot(
 ) -> None:
     """Copy a snapshot to a folder of its own, a whole lake."""
     from maplake.ingest import snapshot as library
+    from maplake.query.outside import check_outside
 
     state = state_of(context)
+    check_outside(folder.parent)
     made = library.export(state.config.lake.root, name, folder)
     state.output.line(f"exported {name} to {made}")
 

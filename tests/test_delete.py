@@ -224,6 +224,8 @@ def test_command(lab, root):
     assert content(root) == before
     assert cli("delete", "session", 400001).exit_code == 2
     assert cli("delete", "mouse", 400001).exit_code == 2
+    asked = cli(*where, "--json")
+    assert (asked.exit_code, json.loads(asked.stderr)["error"]) == (2, "UsageError")
     done = cli(*where, "--yes", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["rows"]["experiment.session"] == 1

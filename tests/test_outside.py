@@ -41,6 +41,7 @@ def there(root):
         ("export", "parquet", "--sql", "SELECT 1", "--out", "{}/tables/x.parquet"),
         ("export", "parquet", "--table", "ephys.unit", "--out", "{}/tables", "--force"),
         ("export", "lake", "--all", "--out", "{}/arrays/lake"),
+        ("export-snapshot", "paper", "{}/arrays/paper"),
         ("demo", "{}/demo"),
     ],
 )
