@@ -218,6 +218,7 @@ def test_verify_a_listing(lab, tmp_path, form):
         b'{"DATA": 3}',
         b"[[[[",
         b"file_path,bytes\na,x\n",
+        b"sha256,file_path\n0123\n",
         b'{"DATA": [{"name": "a", "size": Infinity}]}',
     ],
 )

@@ -127,6 +127,16 @@ def test_missing_amplitudes_and_snr_are_nan_and_0(tmp_path):
     assert set(records.tables["ephys.unit"]["unit_snr"].to_pylist()) == {0.0}
 
 
+def test_clusters_of_half_floats(tmp_path):
+    path, truth = write(VERSIONS["v4"], tmp_path)
+    with h5py.File(path, "r+") as file:
+        clusters = file["spikeClusters"][()].astype(np.float16)
+        del file["spikeClusters"]
+        file["spikeClusters"] = clusters
+    found = read(VERSIONS["v4"], path).arrays["spike_unit"]
+    np.testing.assert_array_equal(found, truth.cluster[truth.cluster > 0])
+
+
 def change(name, value):
     def apply(path):
         with h5py.File(path, "r+") as file:

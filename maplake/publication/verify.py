@@ -194,7 +194,9 @@ def _sums(text: str) -> Entries:
 def _table(text: str) -> Entries:
     try:
         rows = list(csv.DictReader(io.StringIO(text)))
-        if not rows or not {"bytes", "sha256"} & set(rows[0]):
+        if not {"bytes", "sha256"} & set(rows[0] if rows else ()):
+            return {}
+        if not all(row["file_path"] for row in rows):  # rows that end before
             return {}
         return {
             row["file_path"]: (

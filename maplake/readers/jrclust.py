@@ -147,7 +147,8 @@ def _whole(values: NDArray[Any], name: str, lowest: int | None = None) -> NDArra
     """Return numbers as int64, having made sure that they are whole."""
     if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
         raise CorruptFileError("holds what is no whole number", place=name)
-    if values.size and (values.max() >= _TOO_LARGE or values.min() <= -_TOO_LARGE):
+    # As Python's numbers: a half float (float16) cannot be held against so large a one.
+    if values.size and max(values.max().item(), -values.min().item()) >= _TOO_LARGE:
         raise CorruptFileError("holds a number that is too large", place=name)
     whole = values.astype(np.int64)
     if lowest is not None and whole.size and whole.min() < lowest:
