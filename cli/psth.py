@@ -145,11 +145,15 @@ def draw(lake: Any, key: tuple[int, int, int, int], file: Path) -> Path:
     check_key(lake, Key(*key))
     of_task = (f for f in FIGURES.values() if f.level == "unit" and f.tasks)
     fitting = next((one for one in of_task if one.fits(lake, Key(*key))), None)
-    if fitting is None or fitting.name == "unit-psth":
-        figure = _figure(raster_and_psth(lake, *key))
-    else:
-        figure = fitting.draw(lake, Key(*key))
-    return save(figure, file)
+    if fitting is not None and fitting.name != "unit-psth":
+        return save(fitting.draw(lake, Key(*key)), file)
+    from matplotlib import pyplot as plt
+
+    figure = raster_and_psth(lake, *key)[0].figure
+    try:
+        return save(figure, file)
+    finally:
+        plt.close(figure)
 
 
 def save(made: Any, file: Path, dpi: int = 150) -> Path:
@@ -175,12 +179,6 @@ def save(made: Any, file: Path, dpi: int = 150) -> Path:
         except ValueError as error:  # a suffix that is no format
             raise QueryError(f"the figure cannot be written: {error}", file=file) from None
     return file
-
-
-def _figure(axes: Any) -> Any:
-    first = axes.flat[0] if hasattr(axes, "flat") else axes
-    first = first[0] if isinstance(first, (list, tuple)) else first
-    return getattr(first, "figure", first)
 
 
 def _rows(

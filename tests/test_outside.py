@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from clirun import home, run
 from lakefiles import small_lake
+from matplotlib import pyplot as plt
 
 import maplake
 from maplake.errors import QueryError
@@ -108,6 +109,7 @@ def test_the_folder_is_made_and_the_file_is_named(root, command, file):
     assert done.exit_code == 0, done.output
     assert Path(file).is_file()
     assert done.stderr.replace("\\", "/").strip() == f"wrote {file}"
+    assert not plt.get_fignums()
 
 
 @pytest.mark.parametrize(
