@@ -204,20 +204,12 @@ class Aligned:
         """
         import polars as pl
 
-        found = (
-            self._units(keys)
-            .lazy()
-            .filter(
-                pl.lit(bool(all_units)) | (pl.col("unit_quality") != "all"),
-                *(
-                    pl.col(k) == keys[k]
-                    for k in ("clustering_method", "unit")
-                    if keys[k] is not None
-                ),
-            )
+        found = self._units(keys).filter(
+            pl.lit(bool(all_units)) | (pl.col("unit_quality") != "all"),
+            *(pl.col(k) == keys[k] for k in ("clustering_method", "unit") if keys[k] is not None),
         )
         columns = [pl.lit(int(keys[k]), pl.Int32).alias(k) for k in _INSERTION]
-        return found.select(*columns, *UNIT_KEY[3:]).collect()
+        return found.select(*columns, *UNIT_KEY[3:])
 
     def spike_file(self, keys: Mapping[str, Any]) -> Path:
         """Return the file of the probe's spikes; there may be none."""

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from maplake.layout import table_file
 from maplake.query import catalog
 from maplake.query.connection import Connection, Stamp
-from maplake.query.sqltext import full_identifier, glob_escape, identifier, literal, sql_type
-from maplake.query.views import created, empty_select, raw_name
-from maplake.tables import Column, Table, get
+from maplake.query.sqltext import full_identifier, glob_escape, identifier, literal
+from maplake.query.views import created, empty_select, hive_options, raw_name
+from maplake.tables import Table, get
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,8 +53,8 @@ _NEEDED = {
     *("experiment.period", "psth.last_event", "psth.period_window"),
 }
 _NAME = "maplake_partition"
-#: The variables that name the files, a field per table, and the probe, a field per key.
-_FILES, _KEY = "maplake_files", "maplake_key"
+#: The variable that names the files, a field per table.
+_FILES = "maplake_files"
 
 
 class PartitionViews:
@@ -116,9 +116,8 @@ class PartitionViews:
         files = {n: path for n, path in self.files(key).items() if os.path.exists(path)}  # noqa: PTH110
         if files == self._files:
             return
-        fields = {_field(get(name)): _file(path) for name, path in files.items()}
-        numbers = {name: literal(n) for name, n in key.items() if n is not None}
-        statements = [_set(_FILES, fields), _set(_KEY, numbers)] if files else []
+        fields = (f"{literal(_field(get(n)))}: {_file(path)}" for n, path in files.items())
+        statements = [f"SET VARIABLE {_FILES} = {{{', '.join(fields)}}}"] if files else []
         changed = files.keys() ^ self._files.keys()
         statements += [_view(get(name), has_file=name in files) for name in sorted(changed)]
         try:
@@ -134,31 +133,13 @@ def _needed(made: Sequence[str]) -> list[str]:
 
 
 def _view(table: Table, *, has_file: bool) -> str:
-    """Return the view of the file that the variables name: to name another one is quick."""
+    """Return the view of the file that the variable names: to name another one is quick."""
     head = f"CREATE OR REPLACE VIEW {full_identifier(raw_name(table))} AS"
     if not has_file:
         return f"{head} {empty_select(table.columns)}"
-    columns = ", ".join(_column(table, c) for c in table.columns)
-    file = _value(_FILES, _field(table))
-    return f"{head} SELECT {columns} FROM read_parquet({file}, hive_partitioning = false)"
-
-
-def _column(table: Table, column: Column) -> str:
-    """Return a column of the file, or one that its folders name, which is known beforehand."""
-    name = identifier(column.name)
-    if column.name not in table.partition:
-        return name
-    return f"{_value(_KEY, column.name)}::{sql_type(column.kind)} AS {name}"
-
-
-def _value(variable: str, field: str) -> str:
-    return f"getvariable({literal(variable)})[{literal(field)}]"
-
-
-def _set(variable: str, fields: Mapping[str, str]) -> str:
-    """Return the statement that gives a variable fields, each written as SQL."""
-    pairs = ", ".join(f"{literal(name)}: {value}" for name, value in fields.items())
-    return f"SET VARIABLE {variable} = {{{pairs}}}"
+    columns = ", ".join(identifier(c.name) for c in table.columns)
+    file = f"getvariable({literal(_FILES)})[{literal(_field(table))}]"
+    return f"{head} SELECT {columns} FROM read_parquet({file}{hive_options(table)})"
 
 
 def _field(table: Table) -> str:
