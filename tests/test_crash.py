@@ -37,6 +37,17 @@ def test_whatever_happens_a_lake_is_as_before_or_as_after(tmp_path):
     assert sum(tally["cases"] for tally in found["tallies"]) >= 40
 
 
+def passes(script, folder):
+    """Run a script that is given this folder and one to write to, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(Path(__file__).parent), str(folder)],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 class TestWatch:
     """The harness itself: it sees what libraries written in C do, and stops it."""
@@ -61,14 +72,7 @@ class TestWatch:
             "run = faults.watch(work, root, lambda op: 'kill' if op.number == 2 else None)\n"
             "assert run.code == -9 and len(run.ops) == 2, run\n"
         )
-        here = str(Path(__file__).parent)
-        done = subprocess.run(
-            [sys.executable, "-c", script, here, str(tmp_path)],
-            check=False,
-            capture_output=True,
-            encoding="utf-8",
-        )
-        assert done.returncode == 0, done.stderr
+        passes(script, tmp_path)
 
     def test_tells_the_calls_of_a_process_from_those_of_the_ones_it_starts(self, tmp_path):
         script = (
@@ -93,11 +97,4 @@ class TestWatch:
             "assert run.code == 3 and [o.path for o in run.ops] == ['theirs'], run\n"
             "assert not (root / 'theirs').exists()\n"
         )
-        here = str(Path(__file__).parent)
-        done = subprocess.run(
-            [sys.executable, "-c", script, here, str(tmp_path)],
-            check=False,
-            capture_output=True,
-            encoding="utf-8",
-        )
-        assert done.returncode == 0, done.stderr
+        passes(script, tmp_path)
