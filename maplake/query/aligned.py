@@ -7,15 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
+
 from maplake.errors import NotFoundError, QueryError
 from maplake.layout import table_file
 from maplake.query.absent import absent
 from maplake.query.connection import Connection, Stamp, file_stamp
 from maplake.query.frames import scan
 from maplake.query.partition import PartitionViews
-from maplake.query.refusal import DAMAGED, failures, query_error
+from maplake.query.refusal import failures, query_error
+from maplake.query.session_trials import go_cues, table_columns, trial_facts
 from maplake.query.sqltext import glob_escape, identifier, literal
-from maplake.query.views import empty_select, trials_with_conditions
+from maplake.query.views import empty_select
 from maplake.tables import get
 from maplake.tables.ephys import UNIT_KEY
 from maplake.tables.psth import ALIGN_EVENTS
@@ -32,11 +35,13 @@ _CACHED = 32
 #: Which of an event's times in a trial; "after go" is the first from the go cue on.
 OCCURRENCES = ("first", "last", "after go")
 
-#: What is asked of aligned trials, whatever types a damaged file has.
-_TRIAL = (
-    "trial::INTEGER AS trial, spike_trial::INTEGER AS spike_trial, "
-    "origin_sample::DOUBLE AS origin_sample, sampling_rate::DOUBLE AS sampling_rate"
-)
+#: What is asked of aligned trials, with DuckDB's types, whatever types a damaged file has.
+_MOMENT = {
+    "trial": "INTEGER",
+    "spike_trial": "INTEGER",
+    "origin_sample": "DOUBLE",
+    "sampling_rate": "DOUBLE",
+}
 
 #: Below which a p-value is called significant, unless told.
 ALPHA = 0.05
@@ -121,20 +126,56 @@ class Aligned:
         chosen = _moment(options)
 
         def read() -> pl.DataFrame:
-            rows = self._rows(
-                keys,
-                f"SELECT {_TRIAL}, conditions FROM {_alignment(*chosen)} AS a "
-                f"JOIN ({trials_with_conditions(dict(self._predicates(conditions)))}) AS c "
-                "USING (subject_id, session, trial) "
-                f"WHERE {where(_part(keys))} AND len(conditions) > 0 ORDER BY trial, spike_trial",
-            )
-            import polars as pl
-
-            numbers: dict[tuple[str, ...], int] = {}
-            found = [numbers.setdefault(tuple(c), len(numbers)) for c in rows["conditions"]]
-            return rows.with_columns(pl.Series("pattern", found, pl.Int32))
+            names, members = self._members(keys, conditions)
+            rows = self._moments(keys, *chosen).join(members, on="trial")
+            return _patterns(rows.sort("trial", "spike_trial"), names)
 
         return self._keep("patterns", keys, (*conditions, *chosen), read)
+
+    def _moments(
+        self, keys: Mapping[str, Any], event: str, occurrence: str, start: float, stop: float
+    ) -> pl.DataFrame:
+        """Return a probe's trials around an event, whatever their conditions."""
+        if event.lower() == "go":
+            return go_cues(self._views.files(_part(keys)))
+        import polars as pl
+
+        source = _alignment(event, occurrence, start, stop)
+        columns = ", ".join(f"{name}::{kind}" for name, kind in _MOMENT.items())
+        query = f"SELECT {columns} FROM {source} WHERE {where(_part(keys))}"
+        try:
+            with self._views.of(_part(keys)) as con:
+                rows = _asked(con, query, lambda result: result.fetchall())
+        except failures() as error:
+            raise query_error(error) from error
+        whole, real = pl.Int32(), pl.Float64()
+        types = {n: whole if kind == "INTEGER" else real for n, kind in _MOMENT.items()}
+        return pl.DataFrame(rows, types, orient="row")
+
+    def _members(
+        self, keys: Mapping[str, Any], conditions: Sequence[str]
+    ) -> tuple[list[str], pl.DataFrame]:
+        """Return conditions by name, and each trial of a session with whether it is in them.
+
+        Its columns: trial, then one per condition, by its number.
+        """
+        import polars as pl
+
+        predicates = dict(self._predicates(conditions))
+        text = " ".join(predicates.values()).lower()
+        named = [c.name for c in get("psth.trial").columns if c.name in text]
+        facts = trial_facts(self._views.files(_part(keys)), keys, named)
+        # The line break keeps a comment at a predicate's end from swallowing the parenthesis.
+        columns = [f'coalesce(({p}\n), false) AS "{i}"' for i, p in enumerate(predicates.values())]
+        found: Any = _asked(
+            self.con.get(),
+            f"SELECT {', '.join(columns)} FROM maplake_rows AS trial",
+            lambda result: result.fetchnumpy(),
+            facts,
+        )
+        return [*predicates], facts.select("trial").with_columns(
+            pl.Series(name, values, pl.Boolean) for name, values in found.items()
+        )
 
     def declared(self, conditions: Sequence[str]) -> list[str]:
         """Return the names of conditions as they are declared, whatever their case.
@@ -163,25 +204,11 @@ class Aligned:
 
     def _units(self, keys: Mapping[str, Any]) -> pl.DataFrame:
         """Return the probe's units, in order: clustering_method, unit, unit_quality."""
-        import polars as pl
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        types = {"clustering_method": pa.string(), "unit": pa.int32(), "unit_quality": pa.string()}
-        file = self.root / table_file(get("ephys.unit"), _part(keys))
+        files = self._views.files(_part(keys))
 
         def read() -> pl.DataFrame:
-            try:
-                with pq.ParquetFile(file) as opened:
-                    found = opened.read(list(types)).select(list(types)).cast(pa.schema(types))
-                found.validate(full=True)  # polars takes texts for well-formed
-            except FileNotFoundError:
-                found = pa.schema(types).empty_table()
-            except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-                raise QueryError(
-                    f"units cannot be read: {error}", file=file, hint=DAMAGED
-                ) from error
-            return pl.DataFrame(found).sort(pl.all())
+            found = table_columns(files, "ephys.unit", "clustering_method", "unit", "unit_quality")
+            return found.sort(found.columns)
 
         return self._keep("units", keys, (), read)
 
@@ -256,17 +283,17 @@ class Aligned:
         import polars as pl
 
         method = self.method(keys)
-        with self.registered(self.trials(keys, condition, options)) as trials:
-            found: Any = _asked(
-                self.con.get(),
-                f"SELECT a.trial, {TIME} AS spike_time FROM {self.spikes(keys)} AS s "
-                f"JOIN {trials} AS a ON coalesce(s.trial, 0) = a.spike_trial "
-                f"WHERE s.unit = {literal(int(keys['unit']))} "
-                f"AND s.clustering_method = {literal(method)} "
-                f"AND {TIME} BETWEEN {literal(options['start'])} AND {literal(options['stop'])} "
-                "ORDER BY a.trial, spike_time",
-                lambda result: result.fetchnumpy(),
-            )
+        found: Any = _asked(
+            self.con.get(),
+            f"SELECT a.trial, {TIME} AS spike_time FROM {self.spikes(keys)} AS s "
+            "JOIN maplake_rows AS a ON coalesce(s.trial, 0) = a.spike_trial "
+            f"WHERE s.unit = {literal(int(keys['unit']))} "
+            f"AND s.clustering_method = {literal(method)} "
+            f"AND {TIME} BETWEEN {literal(options['start'])} AND {literal(options['stop'])} "
+            "ORDER BY a.trial, spike_time",
+            lambda result: result.fetchnumpy(),
+            self.trials(keys, condition, options),
+        )
         return pl.DataFrame(dict(found), schema={"trial": pl.Int32, "spike_time": pl.Float64})
 
     def of_probe(self, keys: Mapping[str, Any], query: str) -> pl.DataFrame:
@@ -301,26 +328,6 @@ class Aligned:
         finally:
             con.unregister(name)
 
-    def _rows(self, keys: Mapping[str, Any], query: str) -> pl.DataFrame:
-        """Return a probe's aligned trials."""
-        import polars as pl
-
-        numbers = dict.fromkeys(("origin_sample", "sampling_rate"), pl.Float64())
-        known = numbers | {"conditions": pl.List(pl.String)}
-        try:
-            with self._views.of(_part(keys)) as con:
-                rows = _asked(con, query, lambda result: result.fetchall())
-                names = [column[0] for column in con.description or ()]
-        except failures() as error:
-            raise query_error(error) from error
-        columns = zip(*rows, strict=True) if rows else [()] * len(names)
-        return pl.DataFrame(
-            [
-                pl.Series(name, values, known.get(name, pl.Int32()))
-                for name, values in zip(names, columns, strict=True)
-            ]
-        )
-
     def _keep(
         self,
         what: str,
@@ -342,15 +349,22 @@ class Aligned:
 
 
 def _asked(
-    con: duckdb.DuckDBPyConnection, query: str, fetch: Callable[[duckdb.DuckDBPyConnection], T]
+    con: duckdb.DuckDBPyConnection,
+    query: str,
+    fetch: Callable[[duckdb.DuckDBPyConnection], T],
+    rows: pl.DataFrame | None = None,
 ) -> T:
     """Return what a query gives. As a relation it would be bound twice: a third of what it takes.
+
+    ``rows`` are ``maplake_rows`` in the query. DuckDB finds them by the name of the variable here:
+    to register them takes longer than to ask.
 
     Raises
     ------
     QueryError
         With DuckDB's message.
     """
+    maplake_rows = None if rows is None else rows.to_arrow()  # noqa: F841
     try:
         return fetch(con.execute(query))
     except BaseException as error:
@@ -358,6 +372,26 @@ def _asked(
         if isinstance(error, failures()):
             raise query_error(error) from error
         raise
+
+
+def _patterns(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Return the rows that are in any condition, with the columns conditions and pattern.
+
+    The columns of ``rows`` that have a number say whether a row is in that one of ``names``.
+    """
+    import polars as pl
+
+    numbers = [*map(str, range(len(names)))]
+    members = rows.select(numbers).to_numpy()
+    some = members.any(axis=1)
+    different, first, number = np.unique(
+        members[some], axis=0, return_index=True, return_inverse=True
+    )
+    order = np.argsort(first)  # that of the first row is number 0
+    sets = [[n for n, is_in in zip(names, row, strict=True) if is_in] for row in different[order]]
+    pattern = pl.Series("pattern", np.argsort(order)[number.ravel()], pl.Int32)
+    conditions = pl.Series("conditions", sets, pl.List(pl.String)).gather(pattern)
+    return rows.drop(numbers).filter(pl.Series(some)).with_columns(conditions, pattern)
 
 
 def _part(keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _ALIGN_FIELDS = 5
+_TABLE_AND_COLUMN = 2
 
 #: Kinds of expressions that look beyond one row, by DuckDB's names.
 _FOREIGN = {
@@ -113,6 +114,8 @@ def _foreign_parts(con: duckdb.DuckDBPyConnection, expression: object) -> list[s
             found.add(_FOREIGN[str(node["class"])])
         elif name in volatile:
             found.add(f"{name}()")
+        elif len(node.get("column_names", [])) > _TABLE_AND_COLUMN:
+            found.add(f"{'.'.join(node['column_names'])} (name the column alone)")
     return sorted(found)
 
 

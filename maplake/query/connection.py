@@ -41,6 +41,7 @@ def connect(root: Path) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     con = duckdb.connect(config=_CONFIG | {"temp_directory": _spill_folder()})
+    # It knows a file by its number and second; commits replace files, which changes the number.
     con.execute("SET parquet_metadata_cache = true")
     attach(con, root)
     return con

@@ -121,17 +121,13 @@ def _predicates(conditions: Mapping[str, str]) -> dict[str, str]:
 
 def trial_set(predicates: Mapping[str, str]) -> str:
     """Return the view of every trial's conditions: all predicates in one scan of psth.trial."""
-    return f"CREATE VIEW psth.trial_set AS\n{trials_with_conditions(predicates)}"
-
-
-def trials_with_conditions(predicates: Mapping[str, str]) -> str:
-    """Return the query of every trial's conditions, of those that are given by their predicates."""
     # The line break keeps a comment at a predicate's end from swallowing the parenthesis.
     cases = ",\n        ".join(
         f"CASE WHEN ({text}\n        ) THEN {literal(name)} END"
         for name, text in predicates.items()
     )
     return (
+        "CREATE VIEW psth.trial_set AS\n"
         f"SELECT subject_id, session, trial, list_filter([\n        {cases}\n    ], "
         "lambda name: name IS NOT NULL) AS conditions\nFROM psth.trial"
     )
