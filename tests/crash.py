@@ -212,7 +212,7 @@ def main() -> int:
         say(why)
         return 2
     warm_up()
-    most = None if options.all else options.points or (3 if options.sample else 10)
+    most = None if options.all else options.points or (2 if options.sample else 10)
     kinds = options.fault or [*FAULTS, POWER]
     wanted = dict.fromkeys(options.command or COMMANDS, kinds)
     if options.sample:
