@@ -19,6 +19,7 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -32,12 +33,13 @@ import pyarrow.parquet as pq
 from maplake import simulate
 from maplake.config import Config, load
 from maplake.ingest import pipeline
+from maplake.ingest.delete import Target, delete
 from maplake.ingest.lakes import writing
 from maplake.ingest.numbers import SessionNumbers
 from maplake.ingest.publish import stage_records
 from maplake.ingest.session import State
 from maplake.ingest.state import fingerprint, read_manifest, read_state
-from maplake.layout import session_name
+from maplake.layout import Layout, session_name
 from maplake.simulate import spreadsheets
 from maplake.simulate.lab import draw_animal
 from maplake.simulate.truth import Animal, Lab, Session
@@ -49,6 +51,9 @@ TEMPLATES = 4
 PER_ANIMAL = 10
 TRIALS = 60
 PROBES = 2
+#: The first animal.
+FIRST = 400_001
+_DAY = "%Y%m%d"
 _SECONDS = 300  # about how long a session of so many trials lasts, s
 _SPIKES = 0.8  # share of the spikes, as asked for, that falls into the recording
 
@@ -222,6 +227,45 @@ def _states(copy: Copy, old: State) -> State:
     for new in found.values():
         new.depends = prints[new.depends]
     return found
+
+
+def add_raw(folder: Path) -> Path:
+    """Add the raw files of one more session of the first animal: those of its first, a day later.
+
+    Returns
+    -------
+    The folder of its day, below ``ephys``.
+    """
+    animal = folder / "ephys" / "MK001"
+    days = sorted(day.name for day in animal.iterdir())
+    first, new = (datetime.strptime(days[place], _DAY) for place in (0, -1))
+    new += timedelta(days=1)
+    for top in (folder / "behavior" / "MK001", animal / days[0]):
+        for file in top.rglob("*"):
+            target = Path(str(file).replace(days[0], f"{new:{_DAY}}"))
+            if file.is_dir() or target == file:
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if file.parent.name == "Session Data":  # says its day inside, too
+                old, now = (f"{day:%d-%b-%Y}".encode() for day in (first, new))
+                target.write_bytes(file.read_bytes().replace(old, now))
+            else:
+                os.link(file, target)
+    return animal / f"{new:{_DAY}}"
+
+
+def remove_raw(config: Config, days: Sequence[Path]) -> None:
+    """Remove the raw files of days that :func:`add_raw` added, and their sessions."""
+    folder = config.lake.root.parent
+    for day in days:
+        shutil.rmtree(day)
+        for file in (folder / "behavior" / "MK001").rglob(f"*{day.name}*"):
+            file.unlink()
+    sessions = Layout(config.lake.root).table_dir(get("experiment.session"))
+    for place in (sessions / f"subject_id={FIRST}").iterdir():
+        number = int(place.name.partition("=")[2])
+        if number > PER_ANIMAL:
+            delete(config, Target(FIRST, number))
 
 
 def config_of(folder: Path, **options: int) -> Config:
