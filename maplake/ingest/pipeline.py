@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from maplake.config import Config
 from maplake.errors import NotFoundError
@@ -68,6 +68,24 @@ _FIRST = {
 }
 _LAST = {BEHAVIOR: session_meta.of_config, locations.KIND: locations.of_config}
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What :func:`run` is asked for."""
+
+    kinds: Sequence[str] = ()
+    subject: int | str | None = None
+    session: int | None = None
+    replace: bool = False
+    again: Again = never
+    ready: Ready | None = None
+
+    def of(self, kinds: Mapping[str, T]) -> list[T]:
+        """Return what belongs to the kinds that are asked for."""
+        return [found for kind, found in kinds.items() if not self.kinds or kind in self.kinds]
+
 
 def run(
     config: Config,
@@ -130,15 +148,15 @@ def run(
     """
     _check(config, kinds)
     report = Report(dry_run=dry_run)
-    select = partial(_select, config=config, subject=subject, session=session, ready=ready)
+    asked = _Asked(kinds, subject, session, replace, again, ready)
     if dry_run:
-        _foresee(config, kinds, select, replace=replace, again=again, report=report)
+        _foresee(config, asked, report)
         return report
-    plan = _begin(config, kinds, select, replace=replace, again=again, report=report)
+    plan = _begin(config, asked, report)
     idle = [one for one in plan.sessions if not one.todo]
 
     def replan(names: set[str]) -> list[SessionPlan]:
-        new = _plan(config, kinds, replace=replace, again=again)
+        new = _plan(config, asked)
         return [one for one in new.sessions if one.name in names]
 
     busy = [one for one in plan.sessions if one.todo]
@@ -148,62 +166,41 @@ def run(
         how = How(workers, config.dask.scheduler if scheduler is None else scheduler, progress)
         report.sources += take_in(config, busy, replan, how)
     remember(config, plan.others, idle)
-    for kind, load in _LAST.items():
-        if not kinds or kind in kinds:
-            report.sources += load(config)
+    for load in asked.of(_LAST):
+        report.sources += load(config)
     update_catalog(config)
     return report
 
 
-def _foresee(
-    config: Config,
-    kinds: Sequence[str],
-    select: Callable[[Plan], None],
-    *,
-    replace: bool,
-    again: Again,
-    report: Report,
-) -> None:
+def _foresee(config: Config, asked: _Asked, report: Report) -> None:
     """Report what a run would do; nothing is written."""
     layout = Layout(config.lake.root)
-    for kind, load in _FIRST.items():
-        if not kinds or kind in kinds:
-            report.sources += load(config, dry_run=True)
+    for load in asked.of(_FIRST):
+        report.sources += load(config, dry_run=True)
+    sheets = asked.of({entered.ANIMALS: entered.animals_of_sheets})
     plan = make_plan(
         config,
         layout,
         SessionNumbers(layout),
         read_index(layout),
-        kinds,
-        replace=replace,
-        again=again,
-        animals=entered.animals_of_sheets(config)
-        if not kinds or entered.ANIMALS in kinds
-        else None,
+        asked.kinds,
+        replace=asked.replace,
+        again=asked.again,
+        animals=sheets[0](config) if sheets else None,
     )
-    select(plan)
+    _select(plan, config, asked)
     report.sources += [report_item(item) for item in plan.others]
     report.sources += as_they_are(plan.sessions)
-    for kind, load_after in _LAST.items():
-        if not kinds or kind in kinds:
-            report.sources += load_after(config, plan.sessions)
+    for load_after in asked.of(_LAST):
+        report.sources += load_after(config, plan.sessions)
 
 
-def _begin(
-    config: Config,
-    kinds: Sequence[str],
-    select: Callable[[Plan], None],
-    *,
-    replace: bool,
-    again: Again,
-    report: Report,
-) -> Plan:
+def _begin(config: Config, asked: _Asked, report: Report) -> Plan:
     """Load what is loaded as a whole, and plan the sessions; report all that will not be read."""
-    for kind, load in _FIRST.items():
-        if not kinds or kind in kinds:
-            report.sources += load(config)
-    plan = _plan(config, kinds, replace=replace, again=again)
-    select(plan)
+    for load in asked.of(_FIRST):
+        report.sources += load(config)
+    plan = _plan(config, asked)
+    _select(plan, config, asked)
     report.sources += [report_item(item) for item in plan.others]
     report.sources += as_they_are(one for one in plan.sessions if not one.todo)
     return plan
@@ -228,20 +225,27 @@ def prepare(
     """
     _check(config, kinds)
     report = Report()
-    select = partial(_select, config=config, subject=subject, session=session)
-    plan = _begin(config, kinds, select, replace=replace, again=never, report=report)
+    plan = _begin(config, _Asked(kinds, subject, session, replace), report)
     return [one for one in plan.sessions if one.todo], report
 
 
-def _plan(config: Config, kinds: Sequence[str], *, replace: bool, again: Again) -> Plan:
+def _plan(config: Config, asked: _Asked) -> Plan:
     """Make a plan and keep the session numbers that it gave."""
     with writing(config) as layout:  # makes the lake where there is none, and ends loose ends
         pass
     while True:
         numbers = SessionNumbers(layout)
         # A repair of one session must not fail at another one that is damaged, too.
-        states = read_index(layout) if again is never else read_whole(layout)
-        plan = make_plan(config, layout, numbers, states, kinds, replace=replace, again=again)
+        states = read_index(layout) if asked.again is never else read_whole(layout)
+        plan = make_plan(
+            config,
+            layout,
+            numbers,
+            states,
+            asked.kinds,
+            replace=asked.replace,
+            again=asked.again,
+        )
         if not numbers.changed:
             break
         # Looking through slow disks without the lock; numbers that others gave meanwhile count.
@@ -260,21 +264,17 @@ def _check(config: Config, kinds: Sequence[str]) -> None:
         config.require_paths(name)
 
 
-def _select(
-    plan: Plan,
-    config: Config,
-    subject: int | str | None,
-    session: int | None,
-    ready: Ready | None = None,
-) -> None:
-    if subject is not None:
-        name = str(subject).lower()
+def _select(plan: Plan, config: Config, asked: _Asked) -> None:
+    """Leave in a plan what is asked for."""
+    if asked.subject is not None:
+        name = str(asked.subject).lower()
         _check_animal(plan, subjects_by_h2o(Layout(config.lake.root)), name)
         plan.sessions = [s for s in plan.sessions if name in (str(s.subject_id), s.h2o.lower())]
         plan.others = [i for i in plan.others if i.source.h2o.lower() == name]
-    if session is not None:
-        plan.sessions = _numbered(plan.sessions, session, subject)
+    if asked.session is not None:
+        plan.sessions = _numbered(plan.sessions, asked.session, asked.subject)
         plan.others = []
+    ready = asked.ready
     if ready is not None:
         plan.sessions = [s for s in plan.sessions if _may(ready, s.name, s.items)]
         plan.others = [i for i in plan.others if _may(ready, " ".join(i.source.key), [i])]
