@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import copy
 import hashlib
+import shutil
+import tempfile
 from pathlib import Path
 
 import duckdb
@@ -12,6 +16,8 @@ from maplake import simulate
 from maplake.config import load
 from maplake.ingest import pipeline
 
+_MADE: dict[str, simulate.Lab] = {}
+
 
 def small(directory, **options):
     """Simulate raw files of two animals with two sessions of one probe each."""
@@ -20,7 +26,24 @@ def small(directory, **options):
         "sorting": simulate.Sorting(pc_features=False),
         "recording": simulate.Recording(channels=48),
     }
-    return simulate.lab(directory, **(defaults | options))
+    return copied(directory, **(defaults | options))
+
+
+def copied(directory, **options):
+    """Simulate a lab once in this process; return a copy of it in a folder."""
+    name = repr(sorted(options.items()))
+    if name not in _MADE:
+        place = tempfile.mkdtemp(prefix="maplake-labs-")
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        _MADE[name] = simulate.lab(place, **options)
+    lab = copy.deepcopy(_MADE[name])
+    folder, made = Path(directory), lab.directory
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    for thing in (lab, *lab.sessions, *lab.probes):
+        for field, path in vars(thing).items():
+            if isinstance(path, Path):
+                setattr(thing, field, folder / path.relative_to(made))
+    return lab
 
 
 def ingest(lab, **options):

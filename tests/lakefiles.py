@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -83,7 +84,27 @@ def finish(root, **options):
             rows = list(zip(*table.rows, strict=True)) or [[] for _ in names]
             write_table(root, table.full_name, {}, **dict(zip(names, map(list, rows), strict=True)))
     write_manifests(root)
+    if not options:
+        begin_catalog(layout)
     catalog.build(root, **options)
+
+
+_EMPTY = {}
+
+
+def begin_catalog(layout):
+    """Give a lake the catalog of one without rows: made once, and only views of tables differ."""
+    if not _EMPTY:
+        with tempfile.TemporaryDirectory() as folder:
+            empty = Layout(Path(folder))
+            empty.meta.mkdir()
+            catalog.build(empty.root)
+            _EMPTY.update(
+                {name: getattr(empty, name).read_bytes() for name in ("catalog", "views")}
+            )
+    if not layout.catalog.exists():
+        for name, content in _EMPTY.items():
+            getattr(layout, name).write_bytes(content)
 
 
 def write_manifests(root):

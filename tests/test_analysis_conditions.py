@@ -1,6 +1,7 @@
 """Trial conditions that are added to a lake, and those of the foraging task."""
 
 import json
+import shutil
 
 import analysis_lake
 import pytest
@@ -13,9 +14,17 @@ from maplake.query.own_conditions import path
 from maplake.tables import get
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("made")
+    analysis_lake.build(root, conditions={"Configured": "trial > 5"})
+    return root
+
+
 @pytest.fixture
-def root(tmp_path):
-    analysis_lake.build(tmp_path, conditions={"Configured": "trial > 5"})
+def root(made, tmp_path):
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    catalog.build(tmp_path, conditions={"Configured": "trial > 5"})
     return tmp_path
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pyarrow.compute as pc
 import pytest
-from labs import ingest, lake_root, rows, sql, statuses
+from labs import copied, ingest, lake_root, rows, sql, statuses
 
-from maplake import readers, simulate
+from maplake import readers
 from maplake.config import load
 from maplake.ingest import locations, outdated, seen
 from maplake.ingest.rebuild import rebuild_outdated
@@ -19,7 +19,7 @@ KIND = "insertion_location"
 
 @pytest.fixture
 def lab(tmp_path):
-    made = simulate.lab(tmp_path, animals=2, sessions=1, probes=2, trials=12, units=4)
+    made = copied(tmp_path, animals=2, sessions=1, probes=2, trials=12, units=4)
     ingest(made)
     return made
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from labs import content, ingest, lake_root, rows, statuses
+from labs import content, copied, ingest, lake_root, rows, statuses
 
-from maplake import simulate
 from maplake.config import load
 from maplake.ingest.delete import Target, delete
 from maplake.ingest.locations import load_insertion_location
@@ -18,7 +17,7 @@ LOCATIONS = (
 
 @pytest.fixture
 def lab(tmp_path):
-    made = simulate.lab(tmp_path, animals=2, sessions=1, probes=2, trials=12, units=4)
+    made = copied(tmp_path, animals=2, sessions=1, probes=2, trials=12, units=4)
     ingest(made)
     return made
 

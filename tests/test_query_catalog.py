@@ -263,6 +263,30 @@ def without_a_view(path):
         con.execute("CREATE VIEW ingest.catalog AS SELECT 'of another' AS signature")
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_catalog_of_a_moved_lake_gets_other_views_of_files(root, tmp_path, monkeypatch, lost):
+    options = {"conditions": {"Late": "trial > 20"}}
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    if lost:  # a view that reads files must become an empty one, which is made before others
+        shutil.rmtree(copy / "tables" / "experiment" / "behavior_trial")
+    carried_out = []
+    run = catalog.run
+    monkeypatch.setattr(
+        catalog, "run", lambda con, made: (carried_out.append(made), run(con, made))
+    )
+    catalog.build(copy, **options)
+    assert any("error('another catalog')" in text for text in carried_out[-1]) == (not lost)
+    assert catalog.is_current(copy, **options)
+    changed, script = said(copy), Layout(copy).views.read_bytes()
+    assert str(copy) in str(changed)
+    assert f"{root}/" not in str(changed)
+    catalog.build(copy, **options)  # nothing to change: all of it
+    assert len(carried_out[-1]) > 100
+    assert changed == said(copy)
+    assert script == Layout(copy).views.read_bytes()
+
+
 @pytest.mark.parametrize("harm", [None, Path.unlink, broken, without_a_view])
 def test_a_table_with_its_first_file_is_added_to_the_catalog_that_is_there(
     root, tmp_path, monkeypatch, harm

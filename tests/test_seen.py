@@ -10,9 +10,9 @@ from datetime import date, datetime
 from importlib.metadata import EntryPoint
 
 import pytest
-from labs import ingest, lake_root, statuses
+from labs import copied, ingest, lake_root, statuses
 
-from maplake import readers, simulate
+from maplake import readers
 from maplake.config import load
 from maplake.ingest import cache, find_behavior, find_tracking, index, seen
 from maplake.ingest.index import read_index
@@ -27,7 +27,7 @@ from maplake.simulate.multi_target_licking import simulate_mtl
 
 @pytest.fixture
 def lab(tmp_path):
-    made = simulate.lab(tmp_path, animals=1, sessions=1, probes=1, trials=12, units=4)
+    made = copied(tmp_path, animals=1, sessions=1, probes=1, trials=12, units=4)
     ingest(made)
     return made
 
@@ -279,7 +279,7 @@ def whole(states):
 def known(tmp_path_factory):
     """A lab that tests of the index leave as it is."""
     folder = tmp_path_factory.mktemp("known")
-    made = simulate.lab(folder, animals=1, sessions=1, probes=1, trials=12, units=4)
+    made = copied(folder, animals=1, sessions=1, probes=1, trials=12, units=4)
     ingest(made)
     return made
 
@@ -358,7 +358,7 @@ def test_an_index_that_cannot_be_written_is_no_fault(lab, forgotten):
 
 
 def test_status_makes_no_lake(tmp_path):
-    made = simulate.lab(tmp_path, animals=1, sessions=1, probes=1, trials=12, units=4)
+    made = copied(tmp_path, animals=1, sessions=1, probes=1, trials=12, units=4)
     assert status(load(made.config))
     assert not lake_root(made).exists()
 

@@ -34,6 +34,7 @@ _STORAGE = "v1.0.0"
 
 _HEADER = "-- maplake catalog "
 _REPLACE = "CREATE OR REPLACE VIEW"
+_NOTE = "-- The views and macros of lake.duckdb for an in-memory connection: .read views.sql"
 _COMMENT_LINES = re.compile(r"^\s*--.*\n", re.MULTILINE)
 #: Nobody writes at a catalog for so long (s).
 _LEFTOVER_S = 600
@@ -210,21 +211,34 @@ def as_script(made: list[str], settings: Settings) -> str:
 
 
 def _body(quick: Iterable[str]) -> str:
-    note = "-- The views and macros of lake.duckdb for an in-memory connection: .read views.sql"
-    return "\n".join([note, *(f"{text};\n" for text in quick)])
+    return "\n".join([_NOTE, *(f"{text};\n" for text in quick)])
 
 
-def _first_files(layout: Layout, quick: Sequence[str]) -> list[str]:
-    """Return the views of tables that got their first file, if nothing else changed.
+def _changed_views(layout: Layout, quick: Sequence[str]) -> list[str]:
+    """Return the views of files that the catalog lacks, if nothing else changed.
 
-    The catalog that is there has all other statements, and these views without rows.
+    That is so when tables get their first file or are merged, and after the lake was moved. The
+    catalog that is there has all other statements, and these views without rows or of other files.
     """
     try:
-        old = layout.views.read_text(encoding="utf-8").partition("\n")[2]
+        body = layout.views.read_text(encoding="utf-8").partition("\n")[2]
     except (OSError, ValueError):
         return []
-    new = [text for text in quick if text.startswith(_REPLACE) and f"\n{text};\n" not in old]
-    return new if _body(text for text in quick if text not in new) == old else []
+    old = body.removeprefix(f"{_NOTE}\n").removesuffix(";\n").split(";\n\n")
+    (old_views, old_rest), (views, rest) = _parted(old), _parted(quick)
+    if body != _body(old) or old_rest != rest or not old_views.keys() <= views.keys():
+        return []
+    return [text for name, text in views.items() if old_views.get(name) != text]
+
+
+def _name(view: str) -> str:
+    return view.removeprefix(_REPLACE).split(" AS\n", 1)[0].strip()
+
+
+def _parted(quick: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the views of files by their names, and all other statements."""
+    views = {_name(text): text for text in quick if text.startswith(_REPLACE)}
+    return views, [text for text in quick if not text.startswith(_REPLACE)]
 
 
 def run(con: duckdb.DuckDBPyConnection, made: list[str]) -> None:
@@ -251,9 +265,9 @@ def run(con: duckdb.DuckDBPyConnection, made: list[str]) -> None:
 def _write(database: Path, layout: Layout, made: list[str], settings: Settings) -> None:
     """Write a new ``lake.duckdb``: where it can be, a copy of the old one with a few new views."""
     quick, own = in_quick_order(layout.root, made), _catalog_view(settings)
-    new, old = _first_files(layout, quick), read_settings(layout.root)
+    new, old = _changed_views(layout, quick), read_settings(layout.root)
     if new and old is not None:
-        names = [text.removeprefix(_REPLACE).split(" AS\n", 1)[0].strip() for text in new]
+        names = map(_name, new)
         about = tuple(
             f"COMMENT ON {what}" for n in names for what in (f"VIEW {n} ", f"COLUMN {n}.")
         )
