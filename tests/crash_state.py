@@ -24,7 +24,7 @@ def state_of(root: Path) -> State:
                 found[path.relative_to(root).as_posix()] = _hash(path)
     for path in (root / ".maplake" / "snapshots").rglob("*"):
         name = path.relative_to(root).as_posix()
-        if path.name.startswith(".lake.duckdb."):  # not finished; cleared away some minutes later
+        if path.name.startswith((".lake.duckdb.", ".views.sql.")):  # cleared away minutes later
             continue
         is_opened = _OPENED.match(name) and path.suffix in (".json", ".parquet")
         found[name] = _hash(path) if is_opened else "snapshot"
