@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
-
-
 def version() -> str:
     """Return the version of the installed maplake; ``0+unknown`` where none is installed."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
     try:
         return installed("maplake")
     except PackageNotFoundError:

@@ -56,13 +56,16 @@ def copy(truth, tmp_path):
     return target
 
 
-def test_importing_maplake_imports_next_to_nothing():
-    code = (
-        "import maplake, sys; "
-        "print(sorted({'duckdb', 'polars', 'zarr', 'pyarrow'} & set(sys.modules)))"
-    )
+@pytest.mark.parametrize("work", ["", "maplake.open(sys.argv[1])"])
+def test_importing_maplake_and_opening_a_lake_import_next_to_nothing(truth, work):
+    heavy = {"duckdb", "numpy", "polars", "scipy", "zarr", "pyarrow", "importlib.metadata"}
+    code = f"import sys; import maplake; {work}\nprint(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
+        [sys.executable, "-c", code, truth[0]],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
     )
     assert done.stdout.strip() == "[]"
 

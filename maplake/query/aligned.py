@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import numpy as np
-
 from maplake.errors import NotFoundError, QueryError
 from maplake.layout import table_file
 from maplake.query.absent import absent
@@ -379,6 +377,7 @@ def _patterns(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
 
     The columns of ``rows`` that have a number say whether a row is in that one of ``names``.
     """
+    import numpy as np
     import polars as pl
 
     numbers = [*map(str, range(len(names)))]
