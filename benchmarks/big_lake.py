@@ -232,14 +232,19 @@ def _states(copy: Copy, old: State) -> State:
 def add_raw(folder: Path) -> Path:
     """Add the raw files of one more session of the first animal: those of its first, a day later.
 
+    No day comes twice: a lake does not take in again what was deleted from it.
+
     Returns
     -------
     The folder of its day, below ``ephys``.
     """
     animal = folder / "ephys" / "MK001"
     days = sorted(day.name for day in animal.iterdir())
-    first, new = (datetime.strptime(days[place], _DAY) for place in (0, -1))
+    last = folder / "last_day.txt"
+    known = last.read_text(encoding="utf-8") if last.exists() else days[-1]
+    first, new = (datetime.strptime(day, _DAY) for day in (days[0], known))
     new += timedelta(days=1)
+    last.write_text(f"{new:{_DAY}}", encoding="utf-8")
     for top in (folder / "behavior" / "MK001", animal / days[0]):
         for file in top.rglob("*"):
             target = Path(str(file).replace(days[0], f"{new:{_DAY}}"))
