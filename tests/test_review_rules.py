@@ -218,3 +218,11 @@ def test_foraging_trials_before_the_first_block_number_are_in_block_1(tmp_path):
     before = foraging.read(session.path).tables["experiment.block_trial"].to_pylist()
     session.path.write_text(text.replace("Blocknumber:", "Number:", 1), encoding="utf-8")
     assert foraging.read(session.path).tables["experiment.block_trial"].to_pylist() == before
+
+
+def test_what_macos_leaves_beside_the_metadata_is_not_read(one):
+    found, session, _, day = one
+    meta = next((day / "1").rglob("*.ap.meta"))
+    meta.with_name(f"._{meta.name}").write_bytes(b"\x00\x05\x16\x07")
+    report = ingest(found)
+    assert ephys_names(report, "in") == [f"{session.animal.h2o}/{day.name}/1"], reasons(report)
