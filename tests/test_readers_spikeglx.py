@@ -391,6 +391,7 @@ BAD = [
     ({"imroTbl": "(0,4)(0 0 0 0)(1 0 0 0)(2 0 0 0)(3 0 0 0)"}, CorruptFileError, "imroTbl"),
     ({"fileCreateTime": "yesterday"}, CorruptFileError, "fileCreateTime"),
     ({"trgTTLMarginS": "soon"}, CorruptFileError, "trgTTLMarginS"),
+    ({"trgTTLMarginS": "1e200"}, CorruptFileError, "trgTTLMarginS"),
 ]
 
 

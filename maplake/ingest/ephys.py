@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -123,7 +124,8 @@ def read(
     info = recording.info
     rate = float(info["sampling_rate"])
     bitcodes = _read(source, "bitcodes", rate)
-    trials = _align(source, recording, bitcodes, behavior, rig)
+    with _of_bitcodes(source):
+        trials = _align(recording, bitcodes, behavior, rig)
     context = SortingContext(
         rate,
         float(info["uv_per_bit"]),
@@ -140,28 +142,35 @@ def read(
     ]
     found = bitcodes.info.get("foraging")
     if found:
-        events = foraging_events(found, trials.trial)
+        with _of_bitcodes(source):
+            events = foraging_events(found, trials.trial)
         data.tables.update(events.tables)
         return dataclasses.replace(data, records=(*data.records, bitcodes, events))
     return dataclasses.replace(data, records=(*data.records, bitcodes))
 
 
 def _align(
-    source: Source, recording: Records, bitcodes: Records, behavior: BehaviorTrials, rig: str
+    recording: Records, bitcodes: Records, behavior: BehaviorTrials, rig: str
 ) -> EphysTrials:
     rate = float(recording.info["sampling_rate"])
+    return ephys_trials(
+        bitcodes.arrays,
+        bitcodes.info["codes"],
+        behavior,
+        margin_samples=int(recording.info["margin_samples"]),
+        trial_numbers=bitcodes.info.get("trial_numbers"),
+        go_rate=rate if bitcodes.info.get("go_from_behavior") else None,
+        may_lack_codes=rig == _WITHOUT_CODES,
+    )
+
+
+@contextmanager
+def _of_bitcodes(source: Source) -> Iterator[None]:
+    """Name the bitcodes' file in errors: alignment knows no files."""
     try:
-        return ephys_trials(
-            bitcodes.arrays,
-            bitcodes.info["codes"],
-            behavior,
-            margin_samples=int(recording.info["margin_samples"]),
-            trial_numbers=bitcodes.info.get("trial_numbers"),
-            go_rate=rate if bitcodes.info.get("go_from_behavior") else None,
-            may_lack_codes=rig == _WITHOUT_CODES,
-        )
+        yield
     except SourceError as error:
-        part = source.part("bitcodes")  # alignment knows no files
+        part = source.part("bitcodes")
         error.file = error.file or str(part.path if part else source.path)
         raise
 

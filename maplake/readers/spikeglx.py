@@ -38,6 +38,7 @@ from maplake.readers.spikeglx_stream import find_streams
 __all__ = ["READER", "channel_uv_per_bit", "find", "parse_meta", "read", "uv_per_bit"]
 
 _SUFFIX = ".ap.meta"
+_MOST_SAMPLES = 1e15
 
 
 def find(folder: Path) -> Sequence[Path]:
@@ -200,7 +201,16 @@ def _margin(meta: Meta, rate: float) -> int:
     """Return the recording margin before each trial in samples."""
     if not meta.get("trgTTLMarginS") or meta["trgTTLMarginS"].strip("0.") == "":
         return 0
-    return round(number(meta, "trgTTLMarginS") * rate)
+    margin = number(meta, "trgTTLMarginS") * rate
+    if not margin < _MOST_SAMPLES:
+        raise CorruptFileError(
+            "not a margin",
+            file=meta.path,
+            place="key trgTTLMarginS",
+            found=meta["trgTTLMarginS"][:40],
+            expected="a few s",
+        )
+    return round(margin)
 
 
 def _recording(meta: Meta) -> Path | None:
