@@ -146,6 +146,9 @@ def read(
             events = foraging_events(found, trials.trial)
         data.tables.update(events.tables)
         return dataclasses.replace(data, records=(*data.records, bitcodes, events))
+    lost = int((trials.trial == NONE).sum())
+    if lost:
+        bitcodes.skipped.append(Skipped("ephys trials", str(lost), "have no behavior trial"))
     return dataclasses.replace(data, records=(*data.records, bitcodes))
 
 
