@@ -220,6 +220,16 @@ def test_foraging_trials_before_the_first_block_number_are_in_block_1(tmp_path):
     assert foraging.read(session.path).tables["experiment.block_trial"].to_pylist() == before
 
 
+def test_of_two_bitcode_files_that_of_the_animal_is_read(one):
+    found, session, _, day = one
+    own = next((day / "1").glob("*bitcode.mat"))
+    shutil.copy(own, own.with_name("before_bitcode.mat"))
+    report = ingest(found)
+    assert ephys_names(report, "in") == [f"{session.animal.h2o}/{day.name}/1"], reasons(report)
+    shutil.copy(own, own.with_name(f"{session.animal.h2o}_again_bitcode.mat"))
+    assert "again_bitcode.mat" in "".join(map(str, reasons(ingest(found)).values()))
+
+
 def test_what_macos_leaves_beside_the_metadata_is_not_read(one):
     found, session, _, day = one
     meta = next((day / "1").rglob("*.ap.meta"))
