@@ -75,6 +75,12 @@ def test_trial_numbers_are_not_used_where_the_codes_match():
     assert match_trials(codes, behavior(codes), [9, 9, 9, 9, 9]).tolist() == [1, 2, 3, 4, 5]
 
 
+def test_a_correction_that_names_a_trial_twice_is_an_error():
+    codes = distinct_codes(5)
+    with pytest.raises(AlignmentError, match=r"twice.*trial 2, 2 times"):
+        match_trials([codes[0], codes[2], codes[1]], behavior(codes), [1, 2, 2])
+
+
 def test_trial_numbers_of_another_length_are_an_error():
     codes = distinct_codes(5)
     with pytest.raises(LengthMismatchError):

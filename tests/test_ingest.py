@@ -167,10 +167,13 @@ class TestTruth:
             ]
             assert found["cell_type"].to_list() == types
 
-    def test_skipped_things_are_rows_with_a_reason(self, root):
+    def test_skipped_things_are_rows_with_a_reason(self, lab, root):
         found = sql(root, "FROM ingest.skipped WHERE item_type = 'trial'")
         assert set(found["item"]) == {"4"}
         assert found["reason"].str.len_chars().min() > 10
+        # That trial was recorded all the same; without behavior the recording of it has no row.
+        found = sql(root, "FROM ingest.skipped WHERE item_type = 'ephys trials'")
+        assert found["item"].to_list() == ["1"] * len(lab.probes)
 
     def test_psth_equals_numpy_through_sql(self, lab, root):
         found = sql(root, "FROM psth.unit_psth")

@@ -133,6 +133,8 @@ def test_foraging_events(ingest):
         ({"sTrig": np.empty((0, 0))}, LengthMismatchError, "bitCodeS 3, sTrig 0"),
         ({"goCue": np.arange(4.0)}, LengthMismatchError, "goCue 4, sTrig 3"),
         ({"trialNum": np.array([1.5, 2, 3])}, CorruptFileError, "trialNum"),
+        ({"trialNum": np.array([1.0, 2, 1e300])}, CorruptFileError, "trialNum"),
+        ({"digMarkerPerTrial": np.ones((3, 2))}, FileFormatError, "headings"),
         ({"sTrig": np.array([1.0, np.nan, 9.0])}, CorruptFileError, "sTrig, trial 2"),
         ({"sTrig": np.array([1.0, 9.0, 5.0])}, CorruptFileError, "sTrig, trial 3"),
         ({"goCue": np.array([1.0, 1e300, 2.0])}, CorruptFileError, "goCue"),

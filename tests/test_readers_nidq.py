@@ -257,6 +257,12 @@ def test_lfp_streams_as_written(tmp_path):
     np.testing.assert_allclose(recording.mean(777), mean, atol=1e-9)
 
 
+def test_lfp_that_was_saved_twice_is_taken_from_catgt(tmp_path):
+    for name in ("run_g0_t0.imec0.lf.meta", "run_g0_tcat.imec0.lf.meta", "._x.lf.meta"):
+        (tmp_path / name).touch()
+    assert lfp.find(tmp_path) == [tmp_path / "run_g0_tcat.imec0.lf.meta"]
+
+
 @pytest.mark.parametrize("size", [700, 5000, 64])
 def test_the_lfp_store_holds_counts_scale_and_mean(tmp_path, size, monkeypatch):
     monkeypatch.setattr(lfp_store, "ROWS", 2048)

@@ -391,6 +391,7 @@ BAD = [
     ({"imroTbl": "(0,4)(0 0 0 0)(1 0 0 0)(2 0 0 0)(3 0 0 0)"}, CorruptFileError, "imroTbl"),
     ({"fileCreateTime": "yesterday"}, CorruptFileError, "fileCreateTime"),
     ({"trgTTLMarginS": "soon"}, CorruptFileError, "trgTTLMarginS"),
+    ({"trgTTLMarginS": "1e200"}, CorruptFileError, "trgTTLMarginS"),
 ]
 
 
@@ -452,7 +453,7 @@ def test_find(tmp_path):
         "a/run_g0_imec1/run_g0_t0.imec1.ap.meta",
         "catgt_run_g0/run_g0_imec0/run_g0_tcat.imec0.ap.meta",
     ]
-    for name in names:
+    for name in (*names, "a/run_g0_imec0/._run_g0_t0.imec0.ap.meta"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert READER.find(tmp_path) == [tmp_path / names[2], tmp_path / names[3]]

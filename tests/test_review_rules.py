@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 from labs import ingest, lake_root, reasons, sql, statuses
+from scipy.io import loadmat, savemat
 
 from maplake.errors import AlignmentError, UnknownValueError
 from maplake.ingest.align import BehaviorTrials, ephys_trials
@@ -218,3 +219,40 @@ def test_foraging_trials_before_the_first_block_number_are_in_block_1(tmp_path):
     before = foraging.read(session.path).tables["experiment.block_trial"].to_pylist()
     session.path.write_text(text.replace("Blocknumber:", "Number:", 1), encoding="utf-8")
     assert foraging.read(session.path).tables["experiment.block_trial"].to_pylist() == before
+
+
+def test_of_two_bitcode_files_that_of_the_animal_is_read(one):
+    found, session, _, day = one
+    own = next((day / "1").glob("*bitcode.mat"))
+    shutil.copy(own, own.with_name("before_bitcode.mat"))
+    report = ingest(found)
+    assert ephys_names(report, "in") == [f"{session.animal.h2o}/{day.name}/1"], reasons(report)
+    shutil.copy(own, own.with_name(f"{session.animal.h2o}_again_bitcode.mat"))
+    assert "again_bitcode.mat" in "".join(map(str, reasons(ingest(found)).values()))
+
+
+def test_what_macos_leaves_beside_the_metadata_is_not_read(one):
+    found, session, _, day = one
+    meta = next((day / "1").rglob("*.ap.meta"))
+    meta.with_name(f"._{meta.name}").write_bytes(b"\x00\x05\x16\x07")
+    report = ingest(found)
+    assert ephys_names(report, "in") == [f"{session.animal.h2o}/{day.name}/1"], reasons(report)
+
+
+def test_events_come_with_the_first_probe_that_is_sorted(tmp_path):
+    found = lab(tmp_path, animals=1, sessions=1, probes=2, trials=8, units=3)
+    folders = [probe.folder for probe in found.probes]
+    for folder in folders:
+        path = next(folder.glob("*bitcode.mat"))
+        content = {k: v for k, v in loadmat(path).items() if not k.startswith("__")}
+        markers = {"headings": ["go"], "digMarkerPerTrial": np.arange(8.0)[:, None]}
+        savemat(path, content | markers)
+    sorting = found.probes[0].sorting_folder
+    sorting.rename(tmp_path / "still_sorting")
+    ingest(found)
+    events = "FROM ephys.ephys_trial_event ORDER BY trial"
+    before = sql(lake_root(found), events)
+    assert before["trial_event_time"].to_list() == list(range(8))
+    (tmp_path / "still_sorting").rename(sorting)
+    assert len(ephys_names(ingest(found), "in")) == 1
+    assert sql(lake_root(found), events).equals(before)

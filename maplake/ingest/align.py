@@ -119,8 +119,21 @@ def match_trials(
                 "trialNum and bitCodeS differ in length",
                 found=f"{len(trial_numbers)} and {len(codes)}",
             )
+        _check_once(trial_numbers)
         return _known(np.asarray(trial_numbers, dtype=np.int64), behavior)
     raise _mismatch(codes, expected, exact[0] if exact else None)
+
+
+def _check_once(trial_numbers: Sequence[int]) -> None:
+    """Refuse a correction that takes two recorded trials for the same one."""
+    numbers, counts = np.unique(np.asarray(trial_numbers, dtype=np.int64), return_counts=True)
+    if (counts > 1).any():
+        raise AlignmentError(
+            "the correction names a trial twice",
+            place="trialNum",
+            found=f"trial {numbers[counts.argmax()]}, {counts.max()} times",
+            expected="every trial once",
+        )
 
 
 def _disagreements(codes: Sequence[str], expected: Sequence[str | None]) -> list[int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -18,11 +19,11 @@ from maplake.errors import CorruptFileError, FileFormatError, LengthMismatchErro
 from maplake.ingest.align import NONE, BehaviorTrials, EphysTrials, ephys_trials, trial_of_spikes
 from maplake.ingest.behavior import trials_of
 from maplake.ingest.cell_type import cell_types
-from maplake.ingest.session import Item
+from maplake.ingest.session import IN, Item
 from maplake.ingest.sources import EPHYS, Source
 from maplake.ingest.state import SourceState
 from maplake.ingest.work import Work
-from maplake.layout import spike_store
+from maplake.layout import spike_store, table_file
 from maplake.readers.base import Records, Skipped, SortingContext
 from maplake.readers.foraging_events import foraging_events
 from maplake.readers.gather import gather
@@ -70,7 +71,7 @@ def take(work: Work, item: Item, state: SourceState) -> None:
     data = read(source, trials_of(work), partition, rig)
     target = spike_store(partition, data.clustering_method)
     state.outputs.append(str(target))
-    own = _own(work, item, data.tables)
+    own = _own(work, data.tables)
     spike = {_SPIKE: own.pop(_SPIKE)} if _SPIKE in own else {}
     work.tables(state, own, partition)
     work.later(
@@ -91,16 +92,21 @@ def _write_store(
     stage.settle(target)
 
 
-def _own(work: Work, item: Item, tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
-    """Return the tables that this probe adds.
+def _own(work: Work, tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """Return the tables that a probe adds.
 
     Every probe of a session has the same events on the recording's clock; they belong to the
-    session, so the first probe brings them.
+    session, so the first probe that is taken in brings them.
     """
-    first = min(i.source.insertion_number or 0 for i in work.plan.items if i.source.kind == EPHYS)
-    if item.source.insertion_number == first:
-        return dict(tables)
-    return {name: data for name, data in tables.items() if get(name).kind != "ephys_event"}
+    again = {item.source.key for item in work.plan.todo}
+    others = [s for s in work.plan.state.values() if s.status == IN and s.key not in again]
+    there = {path for state in (*others, *work.result.states) for path in state.outputs}
+    return {
+        name: data
+        for name, data in tables.items()
+        if get(name).kind != "ephys_event"
+        or str(table_file(get(name), work.plan.partition)) not in there
+    }
 
 
 def read(
@@ -123,7 +129,8 @@ def read(
     info = recording.info
     rate = float(info["sampling_rate"])
     bitcodes = _read(source, "bitcodes", rate)
-    trials = _align(source, recording, bitcodes, behavior, rig)
+    with _of_bitcodes(source):
+        trials = _align(recording, bitcodes, behavior, rig)
     context = SortingContext(
         rate,
         float(info["uv_per_bit"]),
@@ -140,28 +147,38 @@ def read(
     ]
     found = bitcodes.info.get("foraging")
     if found:
-        events = foraging_events(found, trials.trial)
+        with _of_bitcodes(source):
+            events = foraging_events(found, trials.trial)
         data.tables.update(events.tables)
         return dataclasses.replace(data, records=(*data.records, bitcodes, events))
+    lost = int((trials.trial == NONE).sum())
+    if lost:
+        bitcodes.skipped.append(Skipped("ephys trials", str(lost), "have no behavior trial"))
     return dataclasses.replace(data, records=(*data.records, bitcodes))
 
 
 def _align(
-    source: Source, recording: Records, bitcodes: Records, behavior: BehaviorTrials, rig: str
+    recording: Records, bitcodes: Records, behavior: BehaviorTrials, rig: str
 ) -> EphysTrials:
     rate = float(recording.info["sampling_rate"])
+    return ephys_trials(
+        bitcodes.arrays,
+        bitcodes.info["codes"],
+        behavior,
+        margin_samples=int(recording.info["margin_samples"]),
+        trial_numbers=bitcodes.info.get("trial_numbers"),
+        go_rate=rate if bitcodes.info.get("go_from_behavior") else None,
+        may_lack_codes=rig == _WITHOUT_CODES,
+    )
+
+
+@contextmanager
+def _of_bitcodes(source: Source) -> Iterator[None]:
+    """Name the bitcodes' file in errors: alignment knows no files."""
     try:
-        return ephys_trials(
-            bitcodes.arrays,
-            bitcodes.info["codes"],
-            behavior,
-            margin_samples=int(recording.info["margin_samples"]),
-            trial_numbers=bitcodes.info.get("trial_numbers"),
-            go_rate=rate if bitcodes.info.get("go_from_behavior") else None,
-            may_lack_codes=rig == _WITHOUT_CODES,
-        )
+        yield
     except SourceError as error:
-        part = source.part("bitcodes")  # alignment knows no files
+        part = source.part("bitcodes")
         error.file = error.file or str(part.path if part else source.path)
         raise
 

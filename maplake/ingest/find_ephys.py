@@ -16,6 +16,8 @@ from maplake.ingest.seen import Folder, Seen
 from maplake.ingest.sources import EPHYS, LFP, Found, Part, Source, day_of, folders, reading
 
 _RECORDING, _SORTING, _BITCODES = "recording", "sorting", "bitcodes"
+#: Readers of files that are named after the animal: ``{h2o}_``….
+_NAMED = ("bitcode", "jrclust_v3", "jrclust_v4")
 _DATE = "%Y%m%d"
 
 _LOOKS_LIKE_DAY = re.compile(r"\d{6}|\d{4}[-_. ]\d{1,2}[-_. ]\d{1,2}")
@@ -112,9 +114,9 @@ def _source(root: Path, place: _Place) -> Source:
     problem: MaplakeError | None = None
     waits_for = None
     try:
-        sorting = _one(place.path, _SORTING)
+        sorting = _one(place.path, _SORTING, place.h2o)
         recording = _one(place.path, _RECORDING)
-        bitcodes = _one(place.path, _BITCODES)
+        bitcodes = _one(place.path, _BITCODES, place.h2o)
         parts = [part for part in (recording, bitcodes, sorting) if part]
         problem, waits_for = _missing(place.path, sorting, recording, bitcodes)
     except MaplakeError as error:
@@ -134,11 +136,16 @@ def _placed(root: Path, place: _Place, kind: str) -> Source:
     )
 
 
-def _one(folder: Path, kind: str) -> Part | None:
-    """Return what the best reader of a kind finds in a folder; more than one thing is an error."""
+def _one(folder: Path, kind: str, h2o: str = "") -> Part | None:
+    """Return what the best reader of a kind finds in a folder; more than one thing is an error.
+
+    Of several files of a format that is named after the animal, those named so count.
+    """
     for reader in readers.of_kind(kind):
         with reading(folder, reader.name):
             found = list(reader.find(folder))
+        if len(found) > 1 and reader.name in _NAMED:
+            found = [path for path in found if path.name.startswith(f"{h2o}_")] or found
         if len(found) > 1:
             raise AmbiguousSourceError(
                 f"more than one {reader.name} {kind} in one probe folder",

@@ -33,6 +33,7 @@ _WANTED = frozenset({"sTrig", "goCue", "bitCodeS", "trialNum", "cameraNameInDJ",
 # Starts and go cues of a session on one clock differ by less than this, in s; on two they do not.
 _SAME_CLOCK = 3600.0
 _LATEST = 1e15  # samples
+_MOST_TRIALS = 2**31
 
 
 def find(path: Path) -> Sequence[Path]:
@@ -175,7 +176,8 @@ def _trial_numbers(value: Any) -> list[int] | None:
     numbers = matlab.vector(value, "trialNum")
     if len(numbers) == 0:
         return None
-    if not (np.isfinite(numbers) & (numbers == np.round(numbers)) & (numbers >= 1)).all():
+    good = (numbers == np.round(numbers)) & (numbers >= 1) & (numbers < _MOST_TRIALS)
+    if not good.all():
         raise CorruptFileError(
             "holds what is no trial number", place="trialNum", expected="whole numbers from 1"
         )
@@ -219,10 +221,13 @@ def _foraging(data: dict[str, Any]) -> dict[str, Any]:
         trial; ``cameraPerTrial``: where there, such a list by camera name.
     """
     headings = matlab.texts(data.get("headings", []), "headings")
-    width = len(headings) or np.atleast_2d(data["digMarkerPerTrial"]).shape[-1]
+    if not headings:
+        raise FileFormatError("the markers have no names", place="headings")
     found: dict[str, Any] = {
         "headings": headings,
-        "digMarkerPerTrial": matlab.rows(data["digMarkerPerTrial"], width, "digMarkerPerTrial"),
+        "digMarkerPerTrial": matlab.rows(
+            data["digMarkerPerTrial"], len(headings), "digMarkerPerTrial"
+        ),
     }
     for name in _PER_TRIAL:
         if name in data:

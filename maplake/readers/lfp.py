@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from maplake.errors import FileFormatError
 from maplake.readers.base import Reader, Records
-from maplake.readers.listing import files_below
 from maplake.readers.spikeglx_channels import band_channels, channel_uv_per_bit
 from maplake.readers.spikeglx_meta import Meta, number, parse_meta, parse_table
-from maplake.readers.spikeglx_stream import open_samples
+from maplake.readers.spikeglx_stream import find_streams, open_samples
 
 __all__ = ["LfpRecording", "find", "open_lfp"]
 
@@ -23,8 +22,8 @@ _CHUNK = 1 << 16  # samples at a time: some 50 MB of a whole probe
 
 
 def find(folder: Path) -> Sequence[Path]:
-    """Return the ``*.lf.meta`` files at or below a folder, sorted."""
-    return [path for path in files_below(folder, ".lf.meta") if path.name[0] != "."]
+    """Return the ``*.lf.meta`` files below a folder, sorted; CatGT's for those saved twice."""
+    return find_streams(folder, ".lf.meta")
 
 
 @dataclass(frozen=True)

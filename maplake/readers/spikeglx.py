@@ -7,7 +7,6 @@ run on that copy, and its sample numbers are the ones that spikes are counted in
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from maplake.errors import (
     UnknownValueError,
 )
 from maplake.readers.base import Reader, Records
-from maplake.readers.listing import files_below
 from maplake.readers.probe_sites import Sites, geometry_map, sites_of
 from maplake.readers.rows import as_table
 from maplake.readers.spikeglx_channels import band_channels, channel_uv_per_bit, uv_per_bit
@@ -35,11 +33,12 @@ from maplake.readers.spikeglx_meta import (
     require,
     start_time,
 )
+from maplake.readers.spikeglx_stream import find_streams
 
 __all__ = ["READER", "channel_uv_per_bit", "find", "parse_meta", "read", "uv_per_bit"]
 
 _SUFFIX = ".ap.meta"
-_STREAM = re.compile(r"(?P<run>.*_g\d+)_t(?:\d+|cat)\.(?P<probe>imec\d*)\.ap\.meta")
+_MOST_SAMPLES = 1e15
 
 
 def find(folder: Path) -> Sequence[Path]:
@@ -50,14 +49,7 @@ def find(folder: Path) -> Sequence[Path]:
     """
     if folder.is_file():
         return [folder] if folder.name.endswith(_SUFFIX) else []
-    paths = files_below(folder, _SUFFIX)
-    copied = {_stream(p) for p in paths if "tcat" in p.name}
-    return [p for p in paths if "tcat" in p.name or _stream(p) not in copied]
-
-
-def _stream(path: Path) -> tuple[str, ...]:
-    match = _STREAM.fullmatch(path.name)
-    return match.group("run", "probe") if match else (str(path),)
+    return find_streams(folder, _SUFFIX)
 
 
 def read(path: Path, context: object = None) -> Records:  # noqa: ARG001 (all readers take one)
@@ -209,7 +201,16 @@ def _margin(meta: Meta, rate: float) -> int:
     """Return the recording margin before each trial in samples."""
     if not meta.get("trgTTLMarginS") or meta["trgTTLMarginS"].strip("0.") == "":
         return 0
-    return round(number(meta, "trgTTLMarginS") * rate)
+    margin = number(meta, "trgTTLMarginS") * rate
+    if not margin < _MOST_SAMPLES:
+        raise CorruptFileError(
+            "not a margin",
+            file=meta.path,
+            place="key trgTTLMarginS",
+            found=meta["trgTTLMarginS"][:40],
+            expected="a few s",
+        )
+    return round(margin)
 
 
 def _recording(meta: Meta) -> Path | None:
