@@ -158,11 +158,7 @@ def questions(root: Path, sessions: int, repeat: int) -> list[Figure]:
                 ).fetchall(),
                 "one unit's PSTH by key, of another session each time": lambda: psth(next(places)),
                 "one unit's PSTH by key, of the same session": lambda: psth(first),
-                "count of all units": ask("SELECT count(*) FROM ephys.unit"),
-                "one session's units by SQL": ask(
-                    "FROM ephys.unit WHERE subject_id = 400001 AND session = 1"
-                ),
-                "count of all trials": ask("SELECT count(*) FROM experiment.session_trial"),
+                **{name: ask(query) for name, query in _queries(units[0]).items()},
             },
             repeat,
         )
@@ -176,6 +172,20 @@ def questions(root: Path, sessions: int, repeat: int) -> list[Figure]:
         Figure(name, t, READ, floor, next((s for w, s in limits if name.startswith(w)), None))
         for name, t in times.items()
     ]
+
+
+def _queries(place: tuple[tuple[int, int], int]) -> dict[str, str]:
+    """Return questions in SQL over the views of all sessions, some about one unit."""
+    (subject, session), unit = place
+    key = f"subject_id = {subject} AND session = {session}"
+    psth = f"WHERE {key} AND insertion_number = 1 AND unit = {unit}"
+    return {
+        "count of all units": "SELECT count(*) FROM ephys.unit",
+        "one session's units by SQL": f"FROM ephys.unit WHERE {key}",
+        "count of all trials": "SELECT count(*) FROM experiment.session_trial",
+        "PSTHs of one unit by SQL, `psth.unit_psth`": f"FROM psth.unit_psth {psth}",
+        "PSTH of one unit by SQL, `psth.psth`": f"FROM psth.psth('{CONDITION}') {psth}",
+    }
 
 
 def _unit_file(root: Path, subject: int, session: int) -> Path:
@@ -198,11 +208,7 @@ def merged(config: Config, repeat: int) -> list[Figure]:
     """
     root = config.lake.root
     file = next((root / "tables/ephys/unit").rglob("part.parquet"))
-    questions = {
-        "count of all units": "SELECT count(*) FROM ephys.unit",
-        "one session's units by SQL": "FROM ephys.unit WHERE subject_id = 400001 AND session = 1",
-        "count of all trials": "SELECT count(*) FROM experiment.session_trial",
-    }
+    queries = _queries(_asked_for(root, 0))
     figures = []
 
     def ask(state: str) -> None:
@@ -210,7 +216,7 @@ def merged(config: Config, repeat: int) -> list[Figure]:
             works: dict[str, Callable[[], object]] = {
                 READ: lambda: con.sql(f"SELECT * FROM read_parquet('{file.as_posix()}')").fetchall()
             }
-            for name, query in questions.items():
+            for name, query in queries.items():
                 works[f"{name}, {state}"] = lambda query=query: lake.sql(query).fetchall()
             times = shortest(works, repeat)
         floor = times.pop(READ)

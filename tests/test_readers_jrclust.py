@@ -69,7 +69,8 @@ def test_v4_takes_the_time_of_curation_from_the_file(tmp_path):
     path, truth = write(VERSIONS["v4"], tmp_path)
     label = read(VERSIONS["v4"], path).tables["ephys.clustering_label"].to_pylist()[0]
     assert label["clustering_time"] == truth.curated_on
-    assert (label["manual_curation"], label["quality_control"]) == (True, False)
+    # As published, curation is what phy.log tells; the result file has its time alone.
+    assert (label["manual_curation"], label["quality_control"]) == (False, False)
     path, truth = write(VERSIONS["v4"], tmp_path, curated_on=None)
     label = read(VERSIONS["v4"], path).tables["ephys.clustering_label"].to_pylist()[0]
     assert (label["clustering_time"], label["manual_curation"]) == (truth.sorted_on, False)

@@ -316,7 +316,7 @@ def _time(file: ResultFile, fields: Fields, path: Path) -> tuple[datetime, bool]
     logged = phy.last_curation(path.parent / "phy.log")
     for name in fields.times:
         if file.has(name) and (when := _datenum(file.array(name, ndim=1), name)):
-            return when, name == "curatedOn" or logged is not None
+            return when, logged is not None  # as published, whatever curatedOn says
     return logged or phy.file_time(path), logged is not None
 
 
@@ -370,4 +370,6 @@ def reader(fields: Fields, priority: int) -> Reader:
         read=partial(_read, fields=fields),
         files=_files,
         priority=priority,
+        version=2,
+        changes={2: "manual_curation is what phy.log says alone, as published"},
     )
