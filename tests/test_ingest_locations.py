@@ -104,6 +104,19 @@ def test_a_row_that_fits_no_session_waits_and_keeps_nobody_from_being_known(lab,
     assert set(read) == {"MK001"}
 
 
+def test_a_row_that_repeats_an_insertion_is_said_whichever_of_them_has_the_time(lab):
+    lines = lab.insertions_file.read_text("utf-8").splitlines()
+    column = lines[0].split(",").index("behaviour_time")
+    session = next(s for s in lab.sessions if s.animal.h2o in lines[1])
+    cells = lines[1].replace("-2900.0", "-2100.0").split(",")
+    cells[column] = f"{session.start:%H%M%S}"
+    lab.insertions_file.write_text("\n".join([*lines, ",".join(cells)]) + "\n", "utf-8")
+    for _ in range(2):
+        (reason,) = reasons(ingest(lab))
+        assert reason.endswith("row 6: repeats the insertion of row 2")
+    assert depths(lab) == [-2900.0] * 4
+
+
 def test_animals_are_meant_in_capitals_or_not(lab, read):
     change(lab, 3, "MK002", "mk002")
     change(lab, 3, "-2900.0", "-2600.0")

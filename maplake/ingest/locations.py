@@ -270,11 +270,15 @@ def _load(
     todo: dict[Place, InsertionRow] = {}
     for row in rows:
         place, problem = _place(row, sessions, subjects)
+        status = WAITING
+        if place in todo:  # the reader takes a row with the time and one without for two insertions
+            problem = f"repeats the insertion of row {todo[place].row}"
+            place, status = None, FAILED
         if place is None:
             faulty.add(row.water_restriction_number.lower())
             text = f"{file.name}, row {row.row}: {problem}"
             changes.problems.append(text)
-            reports.append(SourceReport(KIND, f"{file.name} row {row.row}", WAITING, text))
+            reports.append(SourceReport(KIND, f"{file.name} row {row.row}", status, text))
         else:
             todo[place] = row
     by_session: dict[str, dict[Place, InsertionRow]] = defaultdict(dict)
