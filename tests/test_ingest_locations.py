@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pytest
 from labs import copied, ingest, lake_root, rows, sql, statuses
 
-from maplake import readers
+from maplake import readers, simulate
 from maplake.config import load
 from maplake.ingest import locations, outdated, seen
 from maplake.ingest.rebuild import rebuild_outdated
@@ -204,3 +204,17 @@ def test_a_period_to_the_end_of_a_recording_that_ended_before_is_empty(lab):
     found = sql(lake_root(lab), "FROM ephys.good_period WHERE insertion_number = 2")
     periods = found.select("good_period_start", "good_period_end").rows()
     assert sorted(periods) == [(0.0, 20.0), (9999.0, 9999.0)]
+
+
+def test_a_sheet_may_name_the_time_of_any_bpod_session_of_a_foraging_session(tmp_path):
+    lab = simulate.whole_lab(tmp_path, trials=14, units=4, seed=5)
+    second = sorted(lab.directory.glob("foraging/**/20210320-*.csv"))[1]
+    head, *lines = lab.insertions_file.read_text("utf-8").splitlines()
+    cells = next(line for line in lines if ",MK004," in line).split(",")
+    cells[head.split(",").index("behaviour_time")] = second.stem.partition("-")[2]
+    lab.insertions_file.write_text(f"{head}\n{','.join(cells)}\n", "utf-8")
+    planned = ingest(lab, subject="MK004", dry_run=True)
+    assert not reasons(planned)
+    assert not reasons(ingest(lab, subject="MK004"))
+    found = sql(lake_root(lab), "FROM ephys.insertion_location WHERE subject_id = 400004")
+    assert found.height == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -48,13 +49,14 @@ _SHEETS = "insertion_locations"
 _CONCERNED = (BEHAVIOR, EPHYS, KIND)
 #: How many rows that go a message lists.
 _SHOWN = 20
+_TIME_IN_NAME = re.compile(r"\d{8}[-_](\d{6})$")
 
 
 @dataclass(frozen=True)
 class _Session:
     session: int
     start: datetime
-    named: datetime  # by the name of its behavior file
+    named: frozenset[str]  # HHMMSS in the names of its behavior files; foraging joins several
     insertions: frozenset[int]
     behavior: str
 
@@ -348,12 +350,20 @@ def _sessions(lake: _Lake, subjects: AbstractSet[int]) -> dict[int, list[_Sessio
             start = session_datetime(lake.layout.root / table_file(get("experiment.session"), key))
             if start is not None:
                 named = datetime.fromisoformat(state.start) if state.start else start
-                found = _Session(state.session, start, named, probes, _edition(state))
+                found = _Session(
+                    state.session, start, _named(named, state.files), probes, _edition(state)
+                )
                 sessions[state.subject_id].append(found)
     for plan in lake.planned.values():
         if plan.subject_id in subjects:
             sessions[plan.subject_id].append(_planned(plan))
     return sessions
+
+
+def _named(start: datetime, files: Iterable[str]) -> frozenset[str]:
+    """Return the times of day, HHMMSS, that the names of a session's behavior files tell."""
+    found = (_TIME_IN_NAME.search(Path(file).stem) for file in files)
+    return frozenset({f"{start:%H%M%S}", *(match[1] for match in found if match)})
 
 
 def _planned(plan: SessionPlan) -> _Session:
@@ -363,7 +373,11 @@ def _planned(plan: SessionPlan) -> _Session:
     probes |= {i.source.insertion_number or 0 for i in plan.todo if i.source.kind == EPHYS}
     is_read = any(item.source.kind == BEHAVIOR for item in plan.todo)
     behavior = PLANNED if is_read else "".join(_edition(s) for s in known if s.kind == BEHAVIOR)
-    return _Session(plan.session, plan.start, plan.start, frozenset(probes), behavior)
+    files = [file for s in known if s.kind == BEHAVIOR for file in s.files]
+    read = (item.source.parts for item in plan.items if item.source.kind == BEHAVIOR)
+    files += [str(path) for parts in read for part in parts for path in part.paths]
+    named = _named(plan.start, files)
+    return _Session(plan.session, plan.start, named, frozenset(probes), behavior)
 
 
 def _place(
@@ -376,7 +390,7 @@ def _place(
         return None, f"{h2o} is animal {subject}, not {row.subject_id}"
     day = [s for s in sessions.get(subject, []) if s.start.date() == row.session_date]
     if row.behaviour_time is not None:
-        named = [s for s in day if _clock(s.named) == row.behaviour_time]
+        named = [s for s in day if f"{row.behaviour_time:%H%M%S}" in s.named]
         day = named or [s for s in day if _clock(s.start) == row.behaviour_time]
     if len(day) != 1:
         when = f"{row.session_date}" + (f" {row.behaviour_time}" if row.behaviour_time else "")
