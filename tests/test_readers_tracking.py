@@ -280,9 +280,10 @@ def test_bad_csv(tmp_path, name):
     assert caught.value.file == str(file)
 
 
-def test_blank_lines_are_no_frames(tmp_path):
+@pytest.mark.parametrize("first", ["", "\n", "\r\n \r\n"])
+def test_blank_lines_are_no_frames(tmp_path, first):
     file = tmp_path / f"{H2O}_side_1-0000.csv"
-    file.write_text(f"{HEAD}0,1,2,0.5\n\n1,,nan,\n2,3,4,1\n\n\n", encoding="ascii")
+    file.write_bytes(f"{HEAD}{first}0,1,2,0.5\n\n1,,nan,\n2,3,4,1\n\n\n".encode())
     pose = read_csv(file)
     assert pose.frame.tolist() == [0, 1, 2]
     assert pose.values[0][0][[0, 2]].tolist() == [1.0, 3.0]
