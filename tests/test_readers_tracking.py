@@ -138,6 +138,14 @@ def test_mtl_rig_numbers_from_zero_and_uses_cameras_3_to_5(tmp_path):
     assert [(f.h2o, f.day, f.n) for f in found] == [(H2O, DAY, 2)] * 3
 
 
+def test_cameras_are_described_as_published():
+    rows = {
+        number: (place, model) for number, place, _, model in get("tracking.tracking_device").rows
+    }
+    assert rows["Camera 1"] == ("bottom", "Chameleon3 CM3-U3-13Y3M-CS (FLIR)")
+    assert rows["Camera 5"] == ("body", "Blackfly S BFS-U3-04S2M-CS (FLIR)")
+
+
 def test_folders_of_both_layouts_and_of_the_same_day(tmp_path):
     names = [f"{H2O}_030121", f"{H2O}_030121_2", "20210302/tracking", "20210302_3/tracking"]
     for name in [*names, "20210303", "histology", f"{H2O}_999999", "other_030121"]:
