@@ -117,6 +117,25 @@ def test_a_row_that_repeats_an_insertion_is_said_whichever_of_them_has_the_time(
     assert depths(lab) == [-2900.0] * 4
 
 
+def test_of_two_sheets_that_contradict_each_other_the_first_counts_and_the_row_is_said(lab):
+    text = lab.insertions_file.read_text("utf-8")
+    other = lab.insertions_file.with_name("more.csv")
+    other.write_text(text.replace("-2900.0", "-2800.0", 1), "utf-8")  # the others are the same
+    settings = lab.config.read_text("utf-8")
+    lab.config.write_text(settings.replace('"insertions.csv"]', '"insertions.csv", "more.csv"]'))
+    for _ in range(2):
+        report = ingest(lab)
+        assert [s.status for s in report.sources if s.name == "insertions.csv"] == ["unchanged"]
+        (reason,) = reasons(report)
+        assert reason.endswith(
+            "more.csv, row 2: insertions.csv has other values for this insertion"
+        )
+        assert depths(lab) == [-2900.0] * 4
+    lab.insertions_file.write_text(text.splitlines()[0] + "\n", "utf-8")
+    ingest(lab)
+    assert depths(lab) == [-2900.0] * 3 + [-2800.0]
+
+
 def test_animals_are_meant_in_capitals_or_not(lab, read):
     change(lab, 3, "MK002", "mk002")
     change(lab, 3, "-2900.0", "-2600.0")

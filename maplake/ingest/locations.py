@@ -269,14 +269,21 @@ def _load(
     faulty: set[str] = set(records.info.get("faulty", ()))  # other readers know of no animals
     rows: list[InsertionRow] = records.info["rows"]
     sessions = _sessions(lake, {_animal(row, subjects) or 0 for row in rows})
+    sheets = config.spreadsheets.insertion_locations
+    earlier = sheets[: sheets.index(file)] if whole else ()
     todo: dict[Place, InsertionRow] = {}
     for row in rows:
         place, problem = _place(row, sessions, subjects)
-        status = WAITING
-        if place in todo:  # the reader takes a row with the time and one without for two insertions
+        status = WAITING if place is None else FAILED
+        other = None if place is None else _of_earlier(place, lake, earlier)
+        if place is not None and place in todo:  # to the reader, with and without a time are two
             problem = f"repeats the insertion of row {todo[place].row}"
-            place, status = None, FAILED
-        if place is None:
+        elif place is not None and other is not None:
+            if other.fingerprint == _fingerprint(row, place):
+                changes.unchanged += 1
+                continue
+            problem = f"{Path(other.path).name} has other values for this insertion"
+        if place is None or problem:
             faulty.add(row.water_restriction_number.lower())
             text = f"{file.name}, row {row.row}: {problem}"
             changes.problems.append(text)
@@ -303,6 +310,16 @@ def _load(
         lake.look_again(by_session)
         prints |= lake.prints_of(changed)
     return changes, reports, {a: print_ for a, print_ in prints.items() if a not in faulty}
+
+
+def _of_earlier(place: Place, lake: _Lake, earlier: Sequence[Path]) -> SourceState | None:
+    """Return what an earlier sheet says of an insertion; it stays so, whatever a later one says.
+
+    Else each run would load both sheets, and the last one would stay unsaid.
+    """
+    known = lake.states.get(place.name, {}).get((KIND, f"insertion {place.insertion_number}"))
+    is_its = known is not None and known.status == IN and Path(known.path) in earlier
+    return known if is_its else None
 
 
 def _animal(row: InsertionRow, subjects: Mapping[str, int]) -> int | None:
