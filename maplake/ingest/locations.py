@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,7 +16,14 @@ from maplake.errors import MaplakeError, SpreadsheetError
 from maplake.ingest.entered import Changes, sheet_reader
 from maplake.ingest.index import read_index
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
-from maplake.ingest.location_rows import KIND, Place, gone_from, tables_of
+from maplake.ingest.location_rows import (
+    KIND,
+    Place,
+    gone_from,
+    of_earlier,
+    tables_of,
+    times_named,
+)
 from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.publish import rewrite, stage_records
 from maplake.ingest.report import SourceReport
@@ -49,7 +55,6 @@ _SHEETS = "insertion_locations"
 _CONCERNED = (BEHAVIOR, EPHYS, KIND)
 #: How many rows that go a message lists.
 _SHOWN = 20
-_TIME_IN_NAME = re.compile(r"\d{8}[-_](\d{6})$")
 
 
 @dataclass(frozen=True)
@@ -248,7 +253,6 @@ def _load(
     subjects = lake.subjects
     prints: dict[str, str] = {}
     changed: dict[str, str] = {}
-
     was_asked = False
 
     def choose(texts: Mapping[str, str]) -> AbstractSet[str]:
@@ -275,7 +279,7 @@ def _load(
     for row in rows:
         place, problem = _place(row, sessions, subjects)
         status = WAITING if place is None else FAILED
-        other = None if place is None else _of_earlier(place, lake, earlier)
+        other = None if place is None else of_earlier(lake.states, place, earlier)
         if place is not None and place in todo:  # to the reader, with and without a time are two
             problem = f"repeats the insertion of row {todo[place].row}"
         elif place is not None and other is not None:
@@ -310,16 +314,6 @@ def _load(
         lake.look_again(by_session)
         prints |= lake.prints_of(changed)
     return changes, reports, {a: print_ for a, print_ in prints.items() if a not in faulty}
-
-
-def _of_earlier(place: Place, lake: _Lake, earlier: Sequence[Path]) -> SourceState | None:
-    """Return what an earlier sheet says of an insertion; it stays so, whatever a later one says.
-
-    Else each run would load both sheets, and the last one would stay unsaid.
-    """
-    known = lake.states.get(place.name, {}).get((KIND, f"insertion {place.insertion_number}"))
-    is_its = known is not None and known.status == IN and Path(known.path) in earlier
-    return known if is_its else None
 
 
 def _animal(row: InsertionRow, subjects: Mapping[str, int]) -> int | None:
@@ -368,19 +362,13 @@ def _sessions(lake: _Lake, subjects: AbstractSet[int]) -> dict[int, list[_Sessio
             if start is not None:
                 named = datetime.fromisoformat(state.start) if state.start else start
                 found = _Session(
-                    state.session, start, _named(named, state.files), probes, _edition(state)
+                    state.session, start, times_named(named, state.files), probes, _edition(state)
                 )
                 sessions[state.subject_id].append(found)
     for plan in lake.planned.values():
         if plan.subject_id in subjects:
             sessions[plan.subject_id].append(_planned(plan))
     return sessions
-
-
-def _named(start: datetime, files: Iterable[str]) -> frozenset[str]:
-    """Return the times of day, HHMMSS, that the names of a session's behavior files tell."""
-    found = (_TIME_IN_NAME.search(Path(file).stem) for file in files)
-    return frozenset({f"{start:%H%M%S}", *(match[1] for match in found if match)})
 
 
 def _planned(plan: SessionPlan) -> _Session:
@@ -393,7 +381,7 @@ def _planned(plan: SessionPlan) -> _Session:
     files = [file for s in known if s.kind == BEHAVIOR for file in s.files]
     read = (item.source.parts for item in plan.items if item.source.kind == BEHAVIOR)
     files += [str(path) for parts in read for part in parts for path in part.paths]
-    named = _named(plan.start, files)
+    named = times_named(plan.start, files)
     return _Session(plan.session, plan.start, named, frozenset(probes), behavior)
 
 
