@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pytest
 from labs import copied, ingest, lake_root, rows, sql, statuses
 
-from maplake import readers
+from maplake import readers, simulate
 from maplake.config import load
 from maplake.ingest import locations, outdated, seen
 from maplake.ingest.rebuild import rebuild_outdated
@@ -104,6 +104,38 @@ def test_a_row_that_fits_no_session_waits_and_keeps_nobody_from_being_known(lab,
     assert set(read) == {"MK001"}
 
 
+def test_a_row_that_repeats_an_insertion_is_said_whichever_of_them_has_the_time(lab):
+    lines = lab.insertions_file.read_text("utf-8").splitlines()
+    column = lines[0].split(",").index("behaviour_time")
+    session = next(s for s in lab.sessions if s.animal.h2o in lines[1])
+    cells = lines[1].replace("-2900.0", "-2100.0").split(",")
+    cells[column] = f"{session.start:%H%M%S}"
+    lab.insertions_file.write_text("\n".join([*lines, ",".join(cells)]) + "\n", "utf-8")
+    for _ in range(2):
+        (reason,) = reasons(ingest(lab))
+        assert reason.endswith("row 6: repeats the insertion of row 2")
+    assert depths(lab) == [-2900.0] * 4
+
+
+def test_of_two_sheets_that_contradict_each_other_the_first_counts_and_the_row_is_said(lab):
+    text = lab.insertions_file.read_text("utf-8")
+    other = lab.insertions_file.with_name("more.csv")
+    other.write_text(text.replace("-2900.0", "-2800.0", 1), "utf-8")  # the others are the same
+    settings = lab.config.read_text("utf-8")
+    lab.config.write_text(settings.replace('"insertions.csv"]', '"insertions.csv", "more.csv"]'))
+    for _ in range(2):
+        report = ingest(lab)
+        assert [s.status for s in report.sources if s.name == "insertions.csv"] == ["unchanged"]
+        (reason,) = reasons(report)
+        assert reason.endswith(
+            "more.csv, row 2: insertions.csv has other values for this insertion"
+        )
+        assert depths(lab) == [-2900.0] * 4
+    lab.insertions_file.write_text(text.splitlines()[0] + "\n", "utf-8")
+    ingest(lab)
+    assert depths(lab) == [-2900.0] * 3 + [-2800.0]
+
+
 def test_animals_are_meant_in_capitals_or_not(lab, read):
     change(lab, 3, "MK002", "mk002")
     change(lab, 3, "-2900.0", "-2600.0")
@@ -191,3 +223,17 @@ def test_a_period_to_the_end_of_a_recording_that_ended_before_is_empty(lab):
     found = sql(lake_root(lab), "FROM ephys.good_period WHERE insertion_number = 2")
     periods = found.select("good_period_start", "good_period_end").rows()
     assert sorted(periods) == [(0.0, 20.0), (9999.0, 9999.0)]
+
+
+def test_a_sheet_may_name_the_time_of_any_bpod_session_of_a_foraging_session(tmp_path):
+    lab = simulate.whole_lab(tmp_path, trials=14, units=4, seed=5)
+    second = sorted(lab.directory.glob("foraging/**/20210320-*.csv"))[1]
+    head, *lines = lab.insertions_file.read_text("utf-8").splitlines()
+    cells = next(line for line in lines if ",MK004," in line).split(",")
+    cells[head.split(",").index("behaviour_time")] = second.stem.partition("-")[2]
+    lab.insertions_file.write_text(f"{head}\n{','.join(cells)}\n", "utf-8")
+    planned = ingest(lab, subject="MK004", dry_run=True)
+    assert not reasons(planned)
+    assert not reasons(ingest(lab, subject="MK004"))
+    found = sql(lake_root(lab), "FROM ephys.insertion_location WHERE subject_id = 400004")
+    assert found.height == 1

@@ -106,3 +106,24 @@ def test_an_animal_may_move_to_another_sheet(lab):
         settings.replace(f'"{file.name}"', f'"{file.name}", "{other.name}"'), "utf-8"
     )
     assert ("animals", f"{file.name} MK002") not in statuses(ingest(lab))
+
+
+def test_of_two_sheets_that_describe_an_animal_otherwise_the_first_counts(lab):
+    file = lab.animals_file
+    other = file.with_name("more_animals.csv")
+    head, _, second = file.read_text("utf-8").splitlines()
+    number, h2o, *more = second.split(",")
+    settings = lab.config.read_text("utf-8")
+    lab.config.write_text(
+        settings.replace(f'"{file.name}"', f'"{file.name}", "{other.name}"'), "utf-8"
+    )
+    before = rows(lake_root(lab), "FROM lab.subject ORDER BY ALL")
+    for cage, status in (("99", "failed"), ("", "unchanged")):
+        other.write_text(f"{head}\n{','.join([number, h2o, more[0], cage, *more[2:]])}\n", "utf-8")
+        for _ in range(2):
+            report = ingest(lab)
+            assert of_sheet(report, file).status == "unchanged"
+            assert of_sheet(report, other).status == status
+            assert rows(lake_root(lab), "FROM lab.subject ORDER BY ALL") == before
+            if status == "failed":
+                assert f"{number} in {file.name} (cage_number)" in of_sheet(report, other).reason

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import tracemalloc
+from pathlib import Path
 
 import nrrd
 import numpy as np
@@ -21,6 +22,7 @@ from maplake.errors import (
     FileFormatError,
     MaplakeError,
     MissingFileError,
+    UnreadableFileError,
 )
 from maplake.readers import channel_locations
 from maplake.readers.base import HistologyContext, ProbeSites
@@ -78,6 +80,22 @@ def test_encodings_and_types(tmp_path, encoding, detached, kind):
     array, expanded = load(path, tmp_path, 25)
     assert np.array_equal(array[...], volume)
     assert np.array_equal(expanded, volume)
+
+
+def test_data_beside_the_header_that_must_not_be_read(tmp_path, monkeypatch):
+    volume = np.ones((2, 2, 2), np.uint32)
+    nrrd.write(str(tmp_path / "v.nhdr"), volume, {"encoding": "raw"}, detached_header=True)
+    open_file = Path.open
+
+    def refuse(path, *arguments, **options):
+        if path.suffix == ".raw":
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_file(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UnreadableFileError, match="Permission denied") as caught:
+        open_volume(tmp_path / "v.nhdr")
+    assert caught.value.file == str(tmp_path / "v.raw")
 
 
 def test_packed_in_several_streams_with_lines_to_skip(tmp_path):

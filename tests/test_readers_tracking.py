@@ -138,6 +138,14 @@ def test_mtl_rig_numbers_from_zero_and_uses_cameras_3_to_5(tmp_path):
     assert [(f.h2o, f.day, f.n) for f in found] == [(H2O, DAY, 2)] * 3
 
 
+def test_cameras_are_described_as_published():
+    rows = {
+        number: (place, model) for number, place, _, model in get("tracking.tracking_device").rows
+    }
+    assert rows["Camera 1"] == ("bottom", "Chameleon3 CM3-U3-13Y3M-CS (FLIR)")
+    assert rows["Camera 5"] == ("body", "Blackfly S BFS-U3-04S2M-CS (FLIR)")
+
+
 def test_folders_of_both_layouts_and_of_the_same_day(tmp_path):
     names = [f"{H2O}_030121", f"{H2O}_030121_2", "20210302/tracking", "20210302_3/tracking"]
     for name in [*names, "20210303", "histology", f"{H2O}_999999", "other_030121"]:
@@ -280,9 +288,10 @@ def test_bad_csv(tmp_path, name):
     assert caught.value.file == str(file)
 
 
-def test_blank_lines_are_no_frames(tmp_path):
+@pytest.mark.parametrize("first", ["", "\n", "\r\n \r\n"])
+def test_blank_lines_are_no_frames(tmp_path, first):
     file = tmp_path / f"{H2O}_side_1-0000.csv"
-    file.write_text(f"{HEAD}0,1,2,0.5\n\n1,,nan,\n2,3,4,1\n\n\n", encoding="ascii")
+    file.write_bytes(f"{HEAD}{first}0,1,2,0.5\n\n1,,nan,\n2,3,4,1\n\n\n".encode())
     pose = read_csv(file)
     assert pose.frame.tolist() == [0, 1, 2]
     assert pose.values[0][0][[0, 2]].tolist() == [1.0, 3.0]

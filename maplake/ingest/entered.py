@@ -134,12 +134,15 @@ def load_animals(config: Config, file: Path, dry_run: bool = False) -> Changes:
 
 
 def _load_animals(
-    config: Config, file: Path, dry_run: bool = False
+    config: Config, file: Path, dry_run: bool = False, earlier: Mapping[str, str] | None = None
 ) -> tuple[Changes, dict[str, str]]:
-    """Load a sheet; return what changed, and a mark for each of its animals."""
+    """Load a sheet; return what changed, and a mark for each of its animals.
+
+    ``earlier`` names, by animal, the sheets that go before this one.
+    """
     records = sheet_reader(ANIMALS, file).read(file)
-    rows = list(records.tables.items())
     marks = {str(number): IN for number in records.tables[_H2O]["subject_id"].to_pylist()}
+    rows = _of_no_other(Layout(config.lake.root), records.tables, file, earlier or {})
     if dry_run:
         return _compare(Layout(config.lake.root), rows, file), marks
     with writing(config) as layout:
@@ -154,6 +157,36 @@ def _load_animals(
                 stage_global(stage, layout, others, replace=True)
                 commit(layout, [stage.finish()], {"command": "load-animal", "file": str(file)})
     return changes, marks
+
+
+def _of_no_other(
+    layout: Layout, tables: Mapping[str, pa.Table], file: Path, earlier: Mapping[str, str]
+) -> list[tuple[str, pa.Table]]:
+    """Leave out the animals of earlier sheets, of which this one must say nothing else.
+
+    Else each run would load both sheets, and the last one would stay unsaid.
+    """
+    rows, otherwise = [], set()
+    for name, data in tables.items():
+        if "subject_id" not in data.column_names:
+            rows.append((name, data))
+            continue
+        known = _by_key(get(name), read_global(layout, get(name)))
+        numbers = [str(number) for number in data["subject_id"].to_pylist()]
+        for number, row in zip(numbers, data.to_pylist(), strict=True):
+            old = known.get((row["subject_id"],), row)
+            new = {k for k, v in row.items() if v not in (None, "Unknown") and v != old.get(k)}
+            if number in earlier and new:
+                otherwise.add(f"{number} in {earlier[number]} ({', '.join(sorted(new))})")
+        rows.append((name, data.filter([number not in earlier for number in numbers])))
+    if otherwise:
+        raise SpreadsheetError(
+            "animals are in another sheet, too, with other values",
+            file=file,
+            found="; ".join(sorted(otherwise)),
+            hint="Let one sheet alone describe an animal.",
+        )
+    return rows
 
 
 def _compare(layout: Layout, rows: list[tuple[str, pa.Table]], file: Path) -> Changes:
@@ -293,7 +326,13 @@ def animals_of_config(config: Config, *, dry_run: bool = False) -> list[SourceRe
                 report.status = UNCHANGED
                 reports.append(report)
                 continue
-            changes, marks = _load_animals(config, file, dry_run)
+            earlier = {
+                number: other.name
+                for other, known_ones in sheets.items()
+                for number, mark in known_ones.items()
+                if mark == IN and other != file
+            }
+            changes, marks = _load_animals(config, file, dry_run, earlier)
             sheets[file] = dict.fromkeys(before, _GONE) | marks
             if not (changes.problems or dry_run):
                 _remember(config, file, content, dict(sheets[file]))

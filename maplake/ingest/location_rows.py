@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +20,10 @@ if TYPE_CHECKING:
 
     from maplake.readers.insertion_locations import InsertionRow
 
-__all__ = ["KIND", "Place", "gone_from", "tables_of"]
+__all__ = ["KIND", "Place", "gone_from", "of_earlier", "tables_of", "times_named"]
 
 KIND = "insertion_location"
+_TIME_IN_NAME = re.compile(r"\d{8}[-_](\d{6})$")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,24 @@ def gone_from(
                 animal = animals.get(state.subject_id or 0, "")
                 if animal in read or (is_sure and animal not in unread):
                     yield name, state
+
+
+def of_earlier(
+    states: Mapping[str, State], place: Place, earlier: Sequence[Path]
+) -> SourceState | None:
+    """Return what an earlier sheet says of an insertion; it stays so, whatever a later one says.
+
+    Else each run would load both sheets, and the last one would stay unsaid.
+    """
+    known = states.get(place.name, {}).get((KIND, f"insertion {place.insertion_number}"))
+    is_its = known is not None and known.status == IN and Path(known.path) in earlier
+    return known if is_its else None
+
+
+def times_named(start: datetime, files: Iterable[str]) -> frozenset[str]:
+    """Return the times of day, HHMMSS, that the names of a session's behavior files tell."""
+    found = (_TIME_IN_NAME.search(Path(file).stem) for file in files)
+    return frozenset({f"{start:%H%M%S}", *(match[1] for match in found if match)})
 
 
 def tables_of(layout: Layout, row: InsertionRow, place: Place) -> dict[str, pa.Table]:

@@ -16,7 +16,14 @@ from maplake.errors import MaplakeError, SpreadsheetError
 from maplake.ingest.entered import Changes, sheet_reader
 from maplake.ingest.index import read_index
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
-from maplake.ingest.location_rows import KIND, Place, gone_from, tables_of
+from maplake.ingest.location_rows import (
+    KIND,
+    Place,
+    gone_from,
+    of_earlier,
+    tables_of,
+    times_named,
+)
 from maplake.ingest.plan import subjects_by_h2o
 from maplake.ingest.publish import rewrite, stage_records
 from maplake.ingest.report import SourceReport
@@ -54,7 +61,7 @@ _SHOWN = 20
 class _Session:
     session: int
     start: datetime
-    named: datetime  # by the name of its behavior file
+    named: frozenset[str]  # HHMMSS in the names of its behavior files; foraging joins several
     insertions: frozenset[int]
     behavior: str
 
@@ -246,7 +253,6 @@ def _load(
     subjects = lake.subjects
     prints: dict[str, str] = {}
     changed: dict[str, str] = {}
-
     was_asked = False
 
     def choose(texts: Mapping[str, str]) -> AbstractSet[str]:
@@ -267,14 +273,25 @@ def _load(
     faulty: set[str] = set(records.info.get("faulty", ()))  # other readers know of no animals
     rows: list[InsertionRow] = records.info["rows"]
     sessions = _sessions(lake, {_animal(row, subjects) or 0 for row in rows})
+    sheets = config.spreadsheets.insertion_locations
+    earlier = sheets[: sheets.index(file)] if whole else ()
     todo: dict[Place, InsertionRow] = {}
     for row in rows:
         place, problem = _place(row, sessions, subjects)
-        if place is None:
+        status = WAITING if place is None else FAILED
+        other = None if place is None else of_earlier(lake.states, place, earlier)
+        if place is not None and place in todo:  # to the reader, with and without a time are two
+            problem = f"repeats the insertion of row {todo[place].row}"
+        elif place is not None and other is not None:
+            if other.fingerprint == _fingerprint(row, place):
+                changes.unchanged += 1
+                continue
+            problem = f"{Path(other.path).name} has other values for this insertion"
+        if place is None or problem:
             faulty.add(row.water_restriction_number.lower())
             text = f"{file.name}, row {row.row}: {problem}"
             changes.problems.append(text)
-            reports.append(SourceReport(KIND, f"{file.name} row {row.row}", WAITING, text))
+            reports.append(SourceReport(KIND, f"{file.name} row {row.row}", status, text))
         else:
             todo[place] = row
     by_session: dict[str, dict[Place, InsertionRow]] = defaultdict(dict)
@@ -344,7 +361,9 @@ def _sessions(lake: _Lake, subjects: AbstractSet[int]) -> dict[int, list[_Sessio
             start = session_datetime(lake.layout.root / table_file(get("experiment.session"), key))
             if start is not None:
                 named = datetime.fromisoformat(state.start) if state.start else start
-                found = _Session(state.session, start, named, probes, _edition(state))
+                found = _Session(
+                    state.session, start, times_named(named, state.files), probes, _edition(state)
+                )
                 sessions[state.subject_id].append(found)
     for plan in lake.planned.values():
         if plan.subject_id in subjects:
@@ -359,7 +378,11 @@ def _planned(plan: SessionPlan) -> _Session:
     probes |= {i.source.insertion_number or 0 for i in plan.todo if i.source.kind == EPHYS}
     is_read = any(item.source.kind == BEHAVIOR for item in plan.todo)
     behavior = PLANNED if is_read else "".join(_edition(s) for s in known if s.kind == BEHAVIOR)
-    return _Session(plan.session, plan.start, plan.start, frozenset(probes), behavior)
+    files = [file for s in known if s.kind == BEHAVIOR for file in s.files]
+    read = (item.source.parts for item in plan.items if item.source.kind == BEHAVIOR)
+    files += [str(path) for parts in read for part in parts for path in part.paths]
+    named = times_named(plan.start, files)
+    return _Session(plan.session, plan.start, named, frozenset(probes), behavior)
 
 
 def _place(
@@ -372,7 +395,7 @@ def _place(
         return None, f"{h2o} is animal {subject}, not {row.subject_id}"
     day = [s for s in sessions.get(subject, []) if s.start.date() == row.session_date]
     if row.behaviour_time is not None:
-        named = [s for s in day if _clock(s.named) == row.behaviour_time]
+        named = [s for s in day if f"{row.behaviour_time:%H%M%S}" in s.named]
         day = named or [s for s in day if _clock(s.start) == row.behaviour_time]
     if len(day) != 1:
         when = f"{row.session_date}" + (f" {row.behaviour_time}" if row.behaviour_time else "")

@@ -113,9 +113,11 @@ def _cells(path: Path, line: bytes) -> list[str]:
 def _body(path: Path, data: mmap.mmap, start: int, width: int) -> pl.DataFrame:
     import polars as pl  # late: every ingest imports every reader
 
-    header_rows = data[:start].count(b"\n")
-    if not data[start : start + _LONGEST_GAP].strip():
+    gap = data[start : start + _LONGEST_GAP]
+    if not gap.strip():
         raise CorruptFileError("the file holds no frames", file=path)
+    # polars would take a blank line for the first row, and the file for one of one column.
+    header_rows = data[: start + len(gap) - len(gap.lstrip())].count(b"\n")
     try:
         table = pl.read_csv(
             path,

@@ -254,11 +254,14 @@ def _skipped(
         return data_path.stat().st_size - size
     if skip < 0 or lines < 0 or (skip and encoding != "raw"):
         raise FileFormatError("cannot skip so", file=path, found=f"byte skip {skip}, {encoding}")
-    with data_path.open("rb") as file:
-        file.seek(start)
-        for _ in range(lines):
-            file.readline()
-        return file.tell() + skip
+    try:
+        with data_path.open("rb") as file:
+            file.seek(start)
+            for _ in range(lines):
+                file.readline()
+            return file.tell() + skip
+    except OSError as error:
+        raise UnreadableFileError(f"cannot be read: {error.strerror}", file=data_path) from error
 
 
 def _voxel_um(path: Path, header: Mapping[str, Any]) -> float | None:

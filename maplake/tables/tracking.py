@@ -31,7 +31,7 @@ _FRAMES = INT.listed()
 #: Time from one frame to the next in s, by where a camera looks.
 FRAME_INTERVAL = {"side": 0.0034, "bottom": 0.0034, "body": 0.01}
 _CHAMELEON = "Chameleon3 CM3-U3-13Y3M-CS (FLIR)"
-_BLACKFLY = "Blackfly S (FLIR)"
+_BLACKFLY = "Blackfly S BFS-U3-04S2M-CS (FLIR)"
 
 TABLES = (
     Table(
