@@ -240,9 +240,12 @@ def compact_glob(table: Table) -> str:
     return str(compact_file(table, "*"))
 
 
+SPARE = ".maplake/spare/"
+
+
 def spare_file(path: str | PurePosixPath) -> PurePosixPath:
     """Return the path, below the lake's root, of the second copy of a table's file."""
-    return PurePosixPath(".maplake", "spare", path)
+    return PurePosixPath(SPARE, path)
 
 
 def book_of(path: str) -> str:
