@@ -90,6 +90,14 @@ def other_number(file):
     file.write_text(json.dumps(numbers))
 
 
+def one_number(file):
+    numbers = json.loads(file.read_text())
+    for names in numbers.values():
+        for name in names:
+            names[name] = 1
+    file.write_text(json.dumps(numbers))
+
+
 UNIT = "tables/ephys/unit/{s}/insertion_number=1/part.parquet"
 TRIAL = "tables/experiment/behavior_trial/{s}/part.parquet"
 STORE = "arrays/ephys/{s}/insertion_number=2/*.zarr"
@@ -185,6 +193,42 @@ def test_nothing_is_built_upon_a_damaged_lake_wide_table(lab, root):
     assert not (root / "tables/lab/subject/part.parquet").exists()
     assert cli(lab, "rebuild", "--spare").exit_code == 0
     assert told(lab)["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "where"),
+    [
+        (remove, ".maplake/sessions.json"),
+        (other_number, ".maplake/sessions.json"),
+        (one_number, ".maplake/sessions.json"),
+        (remove, ".maplake/manifest/lake.json"),
+        (remove, ".maplake/state/lake.json"),
+    ],
+)
+def test_no_ingest_writes_a_record_anew_that_was_lost(lab, root, damage, where):
+    """Sessions would get other numbers, and files of the lake would be nobody's."""
+    records = {p: p.read_bytes() for p in (root / ".maplake").rglob("*.json")}
+    before = content(root)
+    damage(root / where)
+    done = cli(lab, "ingest")
+    assert done.exit_code == 7, done.output
+    assert "maplake rebuild --spare" in done.output
+    assert content(root) == before
+    assert cli(lab, "rebuild", "--spare").exit_code == 0
+    assert cli(lab, "ingest").exit_code == 0
+    assert told(lab)["problems"] == []
+    assert content(root) == before
+    kept = {p: p.read_bytes() for p in records if p.exists() and "cache" not in p.parts}
+    assert kept == {p: records[p] for p in kept}
+    assert root / where in kept
+
+
+@pytest.mark.parametrize("book", ["lake", "{subject}_1"])
+def test_files_of_a_lost_manifest_are_not_set_aside(lab, root, book):
+    before = content(root)
+    remove(root / f".maplake/manifest/{book.format(subject=lab.sessions[0].subject_id)}.json")
+    assert cli(lab, "check", "--set-aside").exit_code == 7
+    assert content(root) == before
 
 
 def test_what_has_lost_both_copies_is_told(lab, root):
