@@ -252,8 +252,9 @@ def opened(root: Path, name: str) -> Path:
                 files.replace(aside, target)
                 _build(target, _read(folder))
                 files.discard(layout.staging / f"{run}.forgotten")
-    elif not (Layout(target).catalog.exists() and Layout(target).views.exists()):
-        # Who opened it first died before that; without them, views are made for each reader.
+    elif not catalog.is_usable(target, catalog.read_settings(target)):
+        # Who opened it first died before that, or the lake was moved; without it, views are made
+        # for each reader.
         with suppress(MaplakeError, OSError), write_lock(root, timeout_s=0):
             _build(target, _read(folder))
     return target
