@@ -393,6 +393,17 @@ def test_what_one_part_removes_and_another_writes_stays_when_done_again(layout, 
     assert pq.read_table(path, partitioning=None).num_rows == 4
 
 
+def test_who_slept_amid_a_commit_removes_nothing_that_came_after_it(layout):
+    """Without the system's lock a process that sleeps is taken for dead, its commit finished."""
+    with write_lock(layout.root), staging_run(layout.root) as run:
+        stage = Stage(layout, run)
+        stage.delete(table_file(TRIALS, KEY))
+        parts = [{"name": stage.staged.name, "writes": [], "deletes": stage.staged.deletes}]
+        commit(layout, [stage_trials(layout, run).finish()], {})
+        commits._carry_out(layout, layout.journal / "finished.json", {"parts": parts})
+    assert (layout.root / table_file(TRIALS, KEY)).exists()
+
+
 def _fails_at(real, number):
     calls = iter(range(1, 1000))
 

@@ -300,6 +300,10 @@ def _carry_out(layout: Layout, journal: Path, record: Mapping[str, Any]) -> None
         folder = layout.staging / part["name"]
         gone = [target for target in part["deletes"] if target not in written]
         for target in gone:
+            if not journal.exists():
+                # Done by somebody who took this process for dead while it slept: what has come
+                # since must not be removed.
+                return
             _remove_target(layout, folder, layout.root / target)
         for target in part["writes"]:
             _move_target(folder, target, layout.root / target)
