@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from computelabs import copy_lab
@@ -225,6 +226,23 @@ def said(record):
     """What a record of the whole lake holds; not where files were when they were last seen."""
     found = json.loads(record.read_bytes())
     return {Path(s["name"]).name for s in found["sources"]} if "sources" in found else found
+
+
+def test_what_macos_leaves_beside_the_records_of_a_lake_is_none(lab, root):
+    """On disks of other systems each file with attributes gets a ``._…`` beside it."""
+    assert cli(lab, "snapshot", "paper").exit_code == 0
+    for record in [
+        *root.glob(".maplake/**/state/*.json"),
+        *root.glob(".maplake/**/manifest/*.json"),
+    ]:
+        record.with_name(f"._{record.name}").write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X")
+    assert cli(lab, "ingest").exit_code == 0
+    assert cli(lab, "status").exit_code == 0
+    assert told(lab)["problems"] == []
+    with maplake.open(root, snapshot="paper") as lake:
+        assert lake.sql("SELECT count(*) FROM ingest.source").fetchall()[0][0] > 0
+    with duckdb.connect(str(root / "lake.duckdb"), read_only=True) as con:
+        assert con.sql("SELECT count(*) FROM ingest.source").fetchall()[0][0] > 0
 
 
 @pytest.mark.parametrize("book", ["lake", "{subject}_1"])

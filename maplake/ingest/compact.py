@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from maplake.config import Config
 from maplake.ingest.lakes import update_catalog, writing
 from maplake.ingest.state import read_manifest
-from maplake.layout import PART, Layout
+from maplake.layout import PART, RECORDS, Layout
 from maplake.query.known import tables_of
 from maplake.tables import Table
 from maplake.writers import compact as writer
@@ -119,7 +119,7 @@ def _names(layout: Layout) -> list[str]:
 def _chosen(layout: Layout) -> list[tuple[Table, Files]]:
     """Return the tables that gain from being merged, with their files and sizes."""
     sizes: dict[str, dict[str, int]] = defaultdict(dict)
-    for book in sorted((layout.meta / "manifest").glob("*.json")):
+    for book in sorted((layout.meta / "manifest").glob(RECORDS)):
         for path, entry in read_manifest(layout, book.stem).items():
             if path.startswith("tables/") and "subject_id=" in path:
                 sizes[".".join(path.split("/")[1:3])][path] = int(entry["bytes"])

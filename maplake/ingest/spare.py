@@ -19,7 +19,7 @@ from maplake.ingest.state import (
     read_manifest,
     read_whole,
 )
-from maplake.layout import LAKE_NAME, SPARED_RECORDS, Layout, manifest_file, spare_file
+from maplake.layout import LAKE_NAME, RECORDS, SPARED_RECORDS, Layout, manifest_file, spare_file
 from maplake.query.known import tables_of
 from maplake.writers import files
 from maplake.writers.commit import Stage, commit, recover
@@ -151,7 +151,7 @@ def _tables(layout: Layout) -> tuple[dict[str, str], list[str]]:
 
 
 def _entries(layout: Layout) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for record in sorted((layout.meta / "manifest").glob("*.json")):
+    for record in sorted((layout.meta / "manifest").glob(RECORDS)):
         try:
             yield from read_manifest(layout, record.stem).items()
         except IntegrityError:  # of a session, which is rebuilt on its own
@@ -182,7 +182,7 @@ def set_aside(config: Config) -> list[str]:
     folder = PurePosixPath(".maplake", "set-aside", f"{datetime.now():%Y%m%dT%H%M%S}")
     with write_lock(root, config.lake.lock_timeout_s), files.lake_faults(root):
         recover(layout)
-        books = {LAKE_NAME, *(path.stem for path in (layout.meta / "manifest").glob("*.json"))}
+        books = {LAKE_NAME, *(path.stem for path in (layout.meta / "manifest").glob(RECORDS))}
         for book, states in read_all(layout).items():
             if book not in books and any(state.outputs for state in states.values()):
                 raise IntegrityError(

@@ -16,9 +16,11 @@ from typing import Any
 from maplake.errors import FileFormatError, IntegrityError
 from maplake.layout import (
     LAKE_NAME,
+    RECORDS,
     SPARED_RECORDS,
     Layout,
     is_inside,
+    is_record,
     manifest_file,
     session_name,
     spare_file,
@@ -143,7 +145,7 @@ def _check_lost(layout: Layout, record: PurePosixPath) -> None:
 def read_whole(layout: Layout) -> dict[str, dict[tuple[str, str], SourceState]]:
     """Return every state that can be read, for repairs: a damaged one is as good as none."""
     found = {}
-    for path in sorted((layout.meta / "state").glob("*.json")):
+    for path in sorted((layout.meta / "state").glob(RECORDS)):
         with suppress(IntegrityError):
             found[path.stem] = parse_state(path)
     return found
@@ -162,7 +164,7 @@ def read_all(layout: Layout) -> dict[str, dict[tuple[str, str], SourceState]]:
     """Return every state file's sources by the file's name."""
     try:
         with os.scandir(layout.meta / "state") as entries:
-            paths = sorted(entry.path for entry in entries if entry.name.endswith(".json"))
+            paths = sorted(entry.path for entry in entries if is_record(entry.name))
     except FileNotFoundError:
         return {}
     return {Path(path).stem: _read(path) for path in paths}
