@@ -47,6 +47,8 @@ VIEWS = "views.sql"
 OWN_TABLES = PurePosixPath(".maplake", "tables.json")
 #: Folder of an opened snapshot, below that of the snapshot.
 SNAPSHOT_LAKE = "lake"
+#: Glob of states and manifests: not of the ``._…`` that macOS leaves on disks of other systems.
+RECORDS = "[!.]*.json"
 LAKE_NAME = "lake"  # name of the state and manifest of what belongs to no session
 
 _SAFE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9_-])?")
@@ -240,9 +242,12 @@ def compact_glob(table: Table) -> str:
     return str(compact_file(table, "*"))
 
 
+SPARE = ".maplake/spare/"
+
+
 def spare_file(path: str | PurePosixPath) -> PurePosixPath:
     """Return the path, below the lake's root, of the second copy of a table's file."""
-    return PurePosixPath(".maplake", "spare", path)
+    return PurePosixPath(SPARE, path)
 
 
 def book_of(path: str) -> str:
@@ -262,6 +267,11 @@ def session_key(name: str) -> tuple[int, int] | None:
     """Return the subject_id and session of :func:`session_name`; None for another name."""
     found = re.fullmatch(r"(\d+)_(\d+)", name, re.ASCII)
     return None if found is None else (int(found[1]), int(found[2]))
+
+
+def is_record(name: str) -> bool:
+    """Whether a file's name is that of a state or manifest, as :data:`RECORDS` finds them."""
+    return name.endswith(".json") and name[0] != "."
 
 
 def state_file(name: str) -> PurePosixPath:

@@ -67,6 +67,11 @@ class _Marker:
     def token(self) -> object:
         return self.holder.get("token")
 
+    @property
+    def lasts_s(self) -> float:
+        """How long (s) it holds without being renewed."""
+        return STALE_S if self.holder else _WRITTEN_S
+
 
 class Lock:
     """A lock file and its marker.
@@ -88,6 +93,7 @@ class Lock:
         self._token = uuid.uuid4().hex
         self._is_reading = is_reading
         self._file: int | None = None
+        self._seen: tuple[_Marker, float] | None = None
         self._done = threading.Event()
 
     def __enter__(self) -> Self:
@@ -154,7 +160,7 @@ class Lock:
         try:
             native = _lock(file)
             is_free = native is not False and _is_in_place(file, self._path)
-            if is_free and self._mark(file, native=native is True):
+            if is_free and self._mark(native=native is True):
                 self._file = file
                 return True
         except BaseException:
@@ -163,20 +169,32 @@ class Lock:
         os.close(file)
         return False
 
-    def _mark(self, file: int, *, native: bool) -> bool:
+    def _mark(self, *, native: bool) -> bool:
         """Write the marker; that of a dead process is taken away first."""
         for _ in range(2):
             try:
                 handle = os.open(self._marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             except FileExistsError:
                 found = _read(self._marker)
-                if found is not None and not _is_dead(found, file, native=native):
+                if found is not None and not (
+                    _is_dead(found, self._path, native=native) or self._is_idle(found)
+                ):
                     return False
                 self._take_away(found)
             else:
                 self._sign(handle)
                 return True
         return False
+
+    def _is_idle(self, found: _Marker) -> bool:
+        """Whether nobody renewed a marker while this one waited for it.
+
+        One of a machine whose clock was set back since is from the future and never grows old.
+        """
+        now = time.monotonic()
+        if self._seen is None or self._seen[0] != found:
+            self._seen = found, now
+        return now - self._seen[1] > found.lasts_s
 
     def _sign(self, handle: int) -> None:
         try:
@@ -309,14 +327,13 @@ def _give_back(aside: Path, marker: Path) -> None:
             file.write(aside.read_bytes())
 
 
-def _is_dead(found: _Marker, file: int, *, native: bool) -> bool:
+def _is_dead(found: _Marker, path: Path, *, native: bool) -> bool:
     if native and found.holder.get("machine") == _machine():  # it would hold the system's lock
         return True
     if _is_of_dead_process(found.holder):
         return True
-    os.utime(file)  # the file system's own clock, whatever that of this machine says
-    age_s = (os.fstat(file).st_mtime_ns - found.renewed_ns) / 1e9
-    return age_s > (STALE_S if found.holder else _WRITTEN_S)
+    os.utime(path)  # the file system's own clock, whatever that of this machine says
+    return (path.stat().st_mtime_ns - found.renewed_ns) / 1e9 > found.lasts_s
 
 
 def _is_of_dead_process(holder: dict[str, Any]) -> bool:
@@ -344,7 +361,7 @@ def _machine() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
-        return socket.gethostname()
+        return f"{socket.gethostname()} {uuid.getnode():x}"  # many are called MacBook-Pro.local
 
 
 def _me() -> dict[str, Any]:

@@ -210,6 +210,27 @@ def test_a_damaged_merged_file_is_found_and_mended(lab, config, root):
     assert merged(root) == whole
 
 
+def test_merged_files_of_an_animal_that_has_gone_go(lab, config, root):
+    """Left by an --undo that was killed between its commits, before the animal was deleted."""
+    subject = lab.sessions[0].subject_id
+    ghosts = {
+        path: data
+        for path, data in merged(root).items()
+        if path.startswith("tables/ephys/unit/subject_id=")
+    }
+    ghosts = {path.replace(str(subject), "999"): data for path, data in ghosts.items()}
+    for path, data in ghosts.items():
+        file = root / ".maplake/compact" / path
+        file.parent.mkdir()
+        file.write_bytes(data)
+    assert sql(root, "SELECT count(*) FROM ephys.unit WHERE subject_id = 999").item() > 0
+    assert {"maplake compact"} == {p.repair for p in check(root) if p.kind == "compact"}
+    compact(config)
+    assert not ghosts.keys() & merged(root).keys()
+    assert sql(root, "SELECT count(*) FROM ephys.unit WHERE subject_id = 999").item() == 0
+    sound(config)
+
+
 def test_a_flipped_bit_that_changes_no_row_is_found_and_mended(lab, config, root):
     file = min((root / ".maplake/compact/tables/ephys/unit").rglob("part.parquet"))
     whole = file.read_bytes()

@@ -12,14 +12,17 @@ from labs import content, ingest, sql
 from ownlab import MINE, OWN, RETURNED, cli, config, edit, lab
 
 import maplake
+from maplake.compute import run as module
 from maplake.compute import tally
 from maplake.compute.model import Computation
 from maplake.compute.plan import Sources
 from maplake.compute.registry import built_in, known_tables
 from maplake.compute.run import run
+from maplake.compute.settled import is_settled
 from maplake.compute.stale import remove, standing
 from maplake.config import load
 from maplake.errors import ConfigError, IntegrityError, NotFoundError, SchemaError
+from maplake.ingest.delete import Target, delete, undelete
 from maplake.ingest.entered import load_animals
 from maplake.ingest.state import read_state
 from maplake.layout import Layout
@@ -38,6 +41,26 @@ def test_everything_once_then_nothing(config):
     assert again.current == len(first.done)
     assert check(config.lake.root, deep=True) == []
     assert {s.status for s in standing(config)} == {"in"}
+
+
+def test_what_another_process_commits_meanwhile_is_not_taken_for_computed(lab, config, monkeypatch):
+    root = config.lake.root
+    plain, others = module.publish, []
+
+    def beside(*args):
+        if not others:
+            others.append(delete(config, Target(lab.sessions[0].subject_id, 1)))
+            undelete(config, Target(lab.sessions[0].subject_id, 1))
+            ingest(lab)
+        return plain(*args)
+
+    monkeypatch.setattr(module, "publish", beside)
+    run(config)
+    assert others
+    assert not is_settled(root)
+    assert cli(config, "ingest").exit_code == 0
+    assert {s.status for s in standing(config) if s.table in built_in()} == {"in"}
+    assert is_settled(root)
 
 
 def test_a_dry_run_says_what_the_same_words_would_compute(config):

@@ -13,7 +13,9 @@ import pytest
 
 from maplake import lockfile
 from maplake.errors import LakeLockedError
+from maplake.layout import Layout
 from maplake.lockfile import HeldError, Lock
+from maplake.writers import commit
 from maplake.writers.lock import living_runs, staging_run, write_lock
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -111,6 +113,42 @@ def test_another_machines_holder_counts_as_long_as_it_renews_its_marker(tmp_path
     with Lock(path, 0.1):
         pass
     assert not path.with_name("lock.json").exists()
+
+
+def test_a_dead_holder_from_the_future_is_waited_for_no_longer_than_another(tmp_path, monkeypatch):
+    """Its machine died, and its clock was set back when it came up again."""
+    monkeypatch.setattr(lockfile, "STALE_S", 0.5)
+    path = tmp_path / "lock"
+    marker = foreign(path, age_s=-3600)
+    stop = threading.Event()
+
+    def renew():
+        while not stop.wait(0.05):
+            os.utime(marker, (time.time() + 3600,) * 2)
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    with pytest.raises(HeldError):  # it lives, whatever its clock says
+        Lock(path, 1.5).acquire()
+    stop.set()
+    thread.join()
+    with Lock(path, 3):
+        pass
+
+
+def test_no_system_call_needs_a_number_where_windows_wants_a_name(tmp_path, monkeypatch):
+    real = os.utime
+
+    def utime(path, *args, **options):
+        if isinstance(path, int):
+            raise TypeError("utime: path should be string, bytes or os.PathLike, not int")
+        real(path, *args, **options)
+
+    monkeypatch.setattr(os, "utime", utime)
+    path = tmp_path / "lock"
+    foreign(path, age_s=100)
+    with Lock(path, 0.1):
+        pass
 
 
 def test_a_marker_that_was_never_written_does_not_hold_for_long(tmp_path):
@@ -266,12 +304,28 @@ def begin_runs(root, times):
 
 
 def test_a_run_that_begins_is_not_taken_for_dead(tmp_path):
-    from maplake.layout import Layout
-    from maplake.writers.commit import recover
-
     processes = [SPAWN.Process(target=begin_runs, args=(tmp_path, 40)) for _ in range(2)]
     for process in processes:
         process.start()
     while any(process.is_alive() for process in processes):
-        recover(Layout(tmp_path))
+        commit.recover(Layout(tmp_path))
     assert [process.exitcode for process in processes] == [0, 0]
+
+
+def test_a_run_that_takes_the_name_of_a_dead_ones_lock_file_keeps_it(tmp_path, monkeypatch):
+    """It had made the file, but not locked it yet, when a writer looked whether it lives."""
+    staging = tmp_path / ".maplake" / "staging"
+    staging.mkdir(parents=True)
+    file = staging / "new.alive"
+    file.touch()
+
+    def looked(folder):
+        found = living_runs(folder)
+        assert not file.exists()
+        file.touch()
+        return found
+
+    monkeypatch.setattr(commit, "living_runs", looked)
+    with write_lock(tmp_path):
+        commit.recover(Layout(tmp_path))
+    assert file.exists()

@@ -16,9 +16,11 @@ from maplake.config import Config
 from maplake.config.settings import LakeSettings
 from maplake.errors import LakeLockedError, QueryError
 from maplake.ingest.lakes import init
-from maplake.layout import Layout
+from maplake.ingest.state import SourceState, state_json
+from maplake.layout import Layout, manifest_file, session_name, state_file, table_file
 from maplake.query import spool, steady
 from maplake.query.catalog import build
+from maplake.query.check import check
 from maplake.query.lake import Lake
 from maplake.query.steady import Steady
 from maplake.tables import get
@@ -152,6 +154,64 @@ def by_lazy_relation(lake):
     return lake.sql(BOTH).pl(lazy=True).filter(pl.col("a").is_not_null()).collect().rows()
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_check_finds_nothing_wrong_beside_writers(root, deep):
+    """New sessions, and the same ones anew, while it goes through files, records and tables."""
+    stop, wrong = threading.Event(), []
+    numbers = {session_name(1, n): n for n in range(1, 6)}
+    files.write_json(Layout(root).session_registry, {"1": numbers})
+    with staging_run(root) as run:
+        for number in numbers.values():
+            put_session(root, run, number, number)
+    known = places(check(root, deep=deep))  # this lake has no more than these trials
+
+    def write():
+        number = 0
+        with staging_run(root) as run:
+            while not stop.is_set():
+                number += 1
+                put_session(root, run, number % 5 + 1, number)
+                stop.wait(0.02)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        end = time.monotonic() + 6
+        while time.monotonic() < end and not wrong:
+            wrong = [p for p in check(root, deep=deep) if places([p]) - known]
+    finally:
+        stop.set()
+        thread.join()
+    assert wrong == []
+    (root / "tables/experiment/session_trial/subject_id=1/session=2/part.parquet").unlink()
+    assert {"missing"} <= {problem.kind for problem in check(root, deep=deep)}
+
+
+def places(problems):
+    return {(problem.table, problem.partition, problem.kind) for problem in problems}
+
+
+def put_session(root, run, session, trials):
+    """Commit so many trials of a session with its records."""
+    layout, name, key = (
+        Layout(root),
+        session_name(1, session),
+        {"subject_id": 1, "session": session},
+    )
+    stage = Stage(layout, run)
+    numbers = range(1, trials + 1)
+    data = {"trial": pa.array(numbers, pa.int32()), "start_time": [float(n) for n in numbers]}
+    data["stop_time"] = data["start_time"]
+    table = get("experiment.session_trial")
+    stage.table(table, key, pa.table(data))
+    state = SourceState("behavior", name, "in", None, 1, session)
+    state.outputs = [str(table_file(table, key))]
+    stage.json(manifest_file(name), {"files": stage.staged.manifest})
+    stage.json(state_file(name), state_json([state]))
+    with write_lock(root):
+        commit(layout, [stage.finish()], {"session": name})
+
+
 @pytest.mark.parametrize(
     "read", [by_sql, by_derived, by_arrow_reader, by_frames, by_two_queries, by_lazy_relation]
 )
@@ -205,6 +265,35 @@ def test_a_dead_writers_commit_is_finished_by_the_next_read(root, monkeypatch):
             with pytest.raises(KeyboardInterrupt):
                 put(root, run, 1)
         assert by_sql(lake) == [("commit 1", "commit 1")]
+
+
+def test_a_writer_that_dies_just_before_a_reader_has_its_turn_is_no_error(root, monkeypatch):
+    plain, died = steady.Steady._locked, []
+
+    def locked(self, *, is_last):
+        if not died:
+            died.append(True)
+            with staging_run(root) as run, monkeypatch.context() as patch:
+                patch.setattr(files, "sync_through", _dies_at_the_end)
+                with pytest.raises(KeyboardInterrupt):
+                    put(root, run, 1)
+        return plain(self, is_last=is_last)
+
+    def read():
+        if not died:  # overlapped by commits again and again
+            (Layout(root).log / "new").touch()
+            (Layout(root).log / "new").unlink()
+        return by_sql(lake)
+
+    monkeypatch.setattr(steady.Steady, "_locked", locked)
+    with maplake.open(root) as lake:
+        assert lake.steady(read) == [("commit 1", "commit 1")]
+    assert died
+
+
+def _dies_at_the_end(path):
+    if path.parent.name == "journal":
+        raise KeyboardInterrupt
 
 
 def test_a_commit_that_does_not_end_is_told(root, monkeypatch):

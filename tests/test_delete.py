@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import maplake
 from maplake.compute.run import run
 from maplake.config import load
-from maplake.errors import NotFoundError
+from maplake.errors import IntegrityError, NotFoundError
 from maplake.ingest import status as ingest_status
 from maplake.ingest.delete import Target, delete, undelete
 from maplake.layout import Layout
@@ -44,6 +44,15 @@ def rows_below(root, **key):
                 name = table_name(path)
                 counts[name] = counts.get(name, 0) + entry["rows"]
     return counts
+
+
+def test_of_a_session_whose_manifest_is_lost_nothing_stays_behind(lab, root):
+    config, subject = load(lab.config), lab.sessions[0].subject_id
+    before = content(root)
+    (root / f".maplake/manifest/{subject}_1.json").unlink()
+    with pytest.raises(IntegrityError, match="manifest of the lake is missing"):
+        delete(config, Target(subject))
+    assert content(root) == before
 
 
 def test_a_session(lab, root):

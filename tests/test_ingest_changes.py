@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -67,6 +68,15 @@ class TestChanges:
         assert statuses(ingest(lab))["ephys", name] == "waiting"
         with pytest.raises(NotFoundError, match="kilosort2_"):
             restore(config, probe.session.subject_id, probe.session.number, 1, "kilosort9_x")
+
+        # There is none in the lake whose place it could take.
+        record = root / f".maplake/state/{probe.session.subject_id}_{probe.session.number}.json"
+        states = json.loads(record.read_bytes())["sources"]
+        left = [state for state in states if state["name"] != name]
+        record.write_text(json.dumps({"sources": left}), encoding="utf-8")
+        label = archived(config)[0].name.split(" ")[-1]
+        with pytest.raises(NotFoundError, match="no ephys"):
+            restore(config, probe.session.subject_id, probe.session.number, 1, label)
 
     def test_corrected_bitcodes_are_taken_without_being_asked(self, tmp_path):
         lab = small(tmp_path)

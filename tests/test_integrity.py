@@ -9,7 +9,9 @@ import shlex
 import shutil
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from computelabs import copy_lab
@@ -87,6 +89,14 @@ def other_number(file):
     for names in numbers.values():
         for name in names:
             names[name] += 5
+    file.write_text(json.dumps(numbers))
+
+
+def one_number(file):
+    numbers = json.loads(file.read_text())
+    for names in numbers.values():
+        for name in names:
+            names[name] = 1
     file.write_text(json.dumps(numbers))
 
 
@@ -185,6 +195,62 @@ def test_nothing_is_built_upon_a_damaged_lake_wide_table(lab, root):
     assert not (root / "tables/lab/subject/part.parquet").exists()
     assert cli(lab, "rebuild", "--spare").exit_code == 0
     assert told(lab)["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "where"),
+    [
+        (remove, ".maplake/sessions.json"),
+        (other_number, ".maplake/sessions.json"),
+        (one_number, ".maplake/sessions.json"),
+        (remove, ".maplake/manifest/lake.json"),
+        (remove, ".maplake/state/lake.json"),
+    ],
+)
+def test_no_ingest_writes_a_record_anew_that_was_lost(lab, root, damage, where):
+    """Sessions would get other numbers, and files of the lake would be nobody's."""
+    known, before = said(root / where), content(root)
+    damage(root / where)
+    done = cli(lab, "ingest")
+    assert done.exit_code == 7, done.output
+    assert "maplake rebuild --spare" in done.output
+    assert content(root) == before
+    assert cli(lab, "rebuild", "--spare").exit_code == 0
+    assert cli(lab, "ingest").exit_code == 0
+    assert told(lab)["problems"] == []
+    assert content(root) == before
+    assert said(root / where) == known
+
+
+def said(record):
+    """What a record of the whole lake holds; not where files were when they were last seen."""
+    found = json.loads(record.read_bytes())
+    return {Path(s["name"]).name for s in found["sources"]} if "sources" in found else found
+
+
+def test_what_macos_leaves_beside_the_records_of_a_lake_is_none(lab, root):
+    """On disks of other systems each file with attributes gets a ``._…`` beside it."""
+    assert cli(lab, "snapshot", "paper").exit_code == 0
+    for record in [
+        *root.glob(".maplake/**/state/*.json"),
+        *root.glob(".maplake/**/manifest/*.json"),
+    ]:
+        record.with_name(f"._{record.name}").write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X")
+    assert cli(lab, "ingest").exit_code == 0
+    assert cli(lab, "status").exit_code == 0
+    assert told(lab)["problems"] == []
+    with maplake.open(root, snapshot="paper") as lake:
+        assert lake.sql("SELECT count(*) FROM ingest.source").fetchall()[0][0] > 0
+    with duckdb.connect(str(root / "lake.duckdb"), read_only=True) as con:
+        assert con.sql("SELECT count(*) FROM ingest.source").fetchall()[0][0] > 0
+
+
+@pytest.mark.parametrize("book", ["lake", "{subject}_1"])
+def test_files_of_a_lost_manifest_are_not_set_aside(lab, root, book):
+    before = content(root)
+    remove(root / f".maplake/manifest/{book.format(subject=lab.sessions[0].subject_id)}.json")
+    assert cli(lab, "check", "--set-aside").exit_code == 7
+    assert content(root) == before
 
 
 def test_what_has_lost_both_copies_is_told(lab, root):

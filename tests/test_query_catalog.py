@@ -419,6 +419,33 @@ def test_a_writer_replaces_the_catalog_under_readers(root, tmp_path):
     assert left == []
 
 
+def test_a_client_that_opens_the_catalog_to_write_stands_in_nobodys_way(root, tmp_path):
+    """As ``duckdb lake.duckdb`` does without ``-readonly``; what it wrote is not seen later."""
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    catalog.build(copy)
+    database = Layout(copy).catalog
+    script = textwrap.dedent(f"""
+        import duckdb, os, sys
+        con = duckdb.connect({str(database)!r})
+        con.execute("CREATE TABLE mine AS SELECT 1 AS x")
+        print("open", flush=True)
+        sys.stdin.read()
+        os._exit(9)
+    """)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as client:
+        assert client.stdout.readline() == "open\n"
+        with maplake.open(copy) as lake:
+            assert lake.sql("SELECT count(*) FROM ephys.unit").fetchall()[0][0] > 0
+        assert list(check_catalog(copy)) == []
+        catalog.build(copy)
+        client.stdin.close()
+    assert not database.with_name("lake.duckdb.wal").exists()
+    with attached(copy) as con, pytest.raises(duckdb.CatalogException):
+        con.execute("FROM mine")
+
+
 def test_a_broken_file_is_named_when_building(tmp_path):
     rng = np.random.default_rng(3)
     s = make_session(rng, 1, 1)

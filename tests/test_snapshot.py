@@ -248,6 +248,24 @@ def test_an_opened_snapshot_without_its_catalog_gets_it(config, root, lost):
     assert (opened / lost).exists()
 
 
+def test_an_opened_snapshot_moves_with_its_lake(config, root, tmp_path):
+    """Its catalog names files at the old place, which may be gone or those of another lake."""
+    snapshot.take(config, "paper")
+    opened = snapshot.opened(root, "paper")
+    units = sql(opened, "SELECT count(*) FROM ephys.unit").item()
+    root.rename(tmp_path / "elsewhere")
+    opened = snapshot.opened(tmp_path / "elsewhere", "paper")
+    assert sql(opened, "SELECT count(*) FROM ephys.unit").item() == units > 0
+
+
+def test_what_a_file_manager_leaves_among_snapshots_is_none(lab, config, root):
+    snapshot.take(config, "paper")
+    (Layout(root).snapshots / ".DS_Store").write_bytes(b"Bud1")
+    delete(config, Target(lab.sessions[0].subject_id, 1))
+    assert kept(root)
+    assert check(root, deep=True) == []
+
+
 def test_opened_amid_a_commit_whose_writer_died_it_is_as_it_was(lab, config, root, monkeypatch):
     before = content(root)
     snapshot.take(config, "paper")

@@ -6,7 +6,9 @@ import errno
 import json
 import multiprocessing
 import os
-from pathlib import PurePosixPath
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -265,6 +267,117 @@ def test_a_commit_that_is_decided_says_so_though_the_disk_fails(layout, monkeypa
     assert (layout.root / table_file(TRIALS, KEY)).exists()
 
 
+def test_a_record_that_was_carried_out_long_ago_is_not_carried_out_again(layout, tmp_path):
+    """A backup that was made amid a commit, and again later over the same folder, still has it."""
+    backup = tmp_path / "backup"
+    with write_lock(layout.root), staging_run(layout.root) as run:
+        commit(layout, [stage_trials(layout, run).finish()], {})
+        stage = stage_trials(layout, run, n=4)
+        other = table_file(TRIALS, {"subject_id": 1, "session": 3})
+        stage.delete(other)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(commits, "_carry_out", lambda *_: None)
+            commit(layout, [stage.finish()], {})
+        shutil.copytree(layout.root, backup)
+        recover(layout)
+        again = stage_trials(layout, run, n=5)
+        again.table(TRIALS, {"subject_id": 1, "session": 3}, trials(1))
+        commit(layout, [again.finish()], {})
+    shutil.copytree(layout.root, backup, dirs_exist_ok=True)
+    before = _content(backup)
+    with write_lock(backup):
+        assert recover(Layout(backup)) == 0
+    assert _content(backup) == before == _content(layout.root)
+    assert not any(Layout(backup).journal.iterdir())
+    assert not any(Layout(backup).staging.iterdir())
+
+
+_OTHER_DISK = Path("/dev/shm")  # noqa: S108 - a file system of its own, where there is one
+_IS_OTHER = _OTHER_DISK.is_dir() and (
+    _OTHER_DISK.stat().st_dev != Path(tempfile.gettempdir()).stat().st_dev
+)
+
+
+@pytest.mark.skipif(
+    not _OTHER_DISK.is_dir()
+    or _OTHER_DISK.stat().st_dev == Path(tempfile.gettempdir()).stat().st_dev,
+    reason="there is one file system only",
+)
+def test_a_lake_on_two_disks_is_refused_before_the_commit_is_decided(layout):
+    with (
+        tempfile.TemporaryDirectory(dir=_OTHER_DISK) as folder,
+        write_lock(layout.root),
+        staging_run(layout.root) as run,
+    ):
+        commit(layout, [stage_trials(layout, run).finish()], {})
+        (layout.root / "arrays").symlink_to(folder)
+        stage = stage_trials(layout, run, n=4)
+        spikes.write(stage.array(_store()), {"unit": np.arange(3)}, {})
+        with pytest.raises(LakeError, match="on another disk"):
+            commit(layout, [stage.finish()], {})
+        assert not any(layout.journal.iterdir())
+        (layout.root / "arrays").unlink()
+        stage.abandon()
+    path = layout.root / table_file(TRIALS, KEY)
+    assert pq.read_table(path, partitioning=None).num_rows == 3
+
+
+def test_a_folder_that_may_not_be_written_to_is_told_before_the_commit_is_decided(
+    layout, monkeypatch
+):
+    """Else nobody but its owner could open the lake again."""
+    with write_lock(layout.root), staging_run(layout.root) as run:
+        commit(layout, [stage_trials(layout, run).finish()], {})
+        closed = (layout.root / table_file(TRIALS, KEY)).parent
+        real = os.access
+
+        def access(path, mode):
+            return real(path, mode) and not (path == closed and mode & os.W_OK)
+
+        monkeypatch.setattr(os, "access", access)
+        staged = stage_trials(layout, run, n=4).finish()
+        with pytest.raises(LakeReadOnlyError, match=r"session=2.*g\+w"):
+            commit(layout, [staged], {})
+        assert not any(layout.journal.iterdir())
+    assert pq.read_table(closed / "part.parquet", partitioning=None).num_rows == 3
+
+
+def test_a_folder_of_a_containers_image_is_replaced_too(layout, monkeypatch):
+    """Overlay file systems refuse to rename a folder that lies in a lower layer."""
+    real = files.replace
+
+    def replace(source, target):
+        if source.is_dir() and source.is_relative_to(layout.root / "arrays"):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        real(source, target)
+
+    monkeypatch.setattr(files, "replace", replace)
+    for count in (3, 7):
+        with write_lock(layout.root), staging_run(layout.root) as run:
+            stage = Stage(layout, run)
+            spikes.write(stage.array(_store()), {"unit": np.arange(count)}, {})
+            commit(layout, [stage.finish()], {})
+    group = zarr.open_group(str(layout.root / _store()), mode="r")
+    assert group["unit"].shape == (7,)
+
+
+def test_a_disk_that_is_full_when_a_commit_is_finished_does_not_undo_it(layout, monkeypatch):
+    with write_lock(layout.root), staging_run(layout.root) as run, monkeypatch.context() as patch:
+        patch.setattr(commits, "_carry_out", lambda *_: None)
+        commit(layout, [stage_trials(layout, run).finish()], {})
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with write_lock(layout.root), monkeypatch.context() as patch:
+        patch.setattr(files, "make_dir", full)
+        with pytest.raises(LakeError, match="disk is full") as caught:
+            recover(layout)
+    assert "The commit is decided" in str(caught.value)
+    assert recover_if_needed(layout.root)
+    assert (layout.root / table_file(TRIALS, KEY)).exists()
+
+
 def test_what_one_part_removes_and_another_writes_stays_when_done_again(layout, monkeypatch):
     with write_lock(layout.root), staging_run(layout.root) as run:
         commit(layout, [stage_trials(layout, run).finish()], {})
@@ -278,6 +391,17 @@ def test_what_one_part_removes_and_another_writes_stays_when_done_again(layout, 
         assert recover(layout) == 1
     path = layout.root / table_file(TRIALS, KEY)
     assert pq.read_table(path, partitioning=None).num_rows == 4
+
+
+def test_who_slept_amid_a_commit_removes_nothing_that_came_after_it(layout):
+    """Without the system's lock a process that sleeps is taken for dead, its commit finished."""
+    with write_lock(layout.root), staging_run(layout.root) as run:
+        stage = Stage(layout, run)
+        stage.delete(table_file(TRIALS, KEY))
+        parts = [{"name": stage.staged.name, "writes": [], "deletes": stage.staged.deletes}]
+        commit(layout, [stage_trials(layout, run).finish()], {})
+        commits._carry_out(layout, layout.journal / "finished.json", {"parts": parts})
+    assert (layout.root / table_file(TRIALS, KEY)).exists()
 
 
 def _fails_at(real, number):

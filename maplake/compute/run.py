@@ -18,7 +18,7 @@ from maplake.compute.recipes import Recipe, bases_of, recipes_of
 from maplake.compute.registry import built_in as built_in_computations
 from maplake.compute.registry import find, levels, line_of, load
 from maplake.compute.rows import as_rows
-from maplake.compute.settled import settle
+from maplake.compute.settled import commits, settle
 from maplake.compute.stale import counts_by_session
 from maplake.config import Config
 from maplake.config.settings import TableSettings
@@ -140,6 +140,7 @@ def run(
     declare(config, computations)
     update_catalog(config)
     layout, report = Layout(config.lake.root), Report()
+    since = commits(layout)
     recipes = recipes_of(layout.root, computations)
     bases = bases_of(layout, recipes)
     ledger = None if bases is None else Ledger.open(layout, bases)
@@ -164,7 +165,7 @@ def run(
     if ledger is not None:  # for the next one to begin from
         counts_by_session(layout, recipes, others=not built_in)
     if not names and subject is None and session is None:
-        settle(config.lake.root)
+        settle(config.lake.root, since, staging)
     return report
 
 

@@ -163,11 +163,7 @@ def restore(
         found = _find(state, insertion_number, label)
         kind = found.name.split(" ", 1)[0]
         _check_alignment(state, found)
-        living = next(
-            s
-            for s in state.values()
-            if s.kind == kind and s.status == IN and s.insertion_number == insertion_number
-        )
+        living = _living(state, kind, insertion_number)
         with staging_run(layout.root) as run:
             stage = Stage(layout, run)
             old = stage_archive(stage, layout, living)
@@ -189,6 +185,16 @@ def restore(
             note = {"command": "restore", "session": name, "archive": label}
             commit(layout, [staged, extra.finish()], note)
     update_catalog(config)
+
+
+def _living(state: State, kind: str, insertion_number: int) -> SourceState:
+    for one in state.values():
+        if (one.kind, one.status, one.insertion_number) == (kind, IN, insertion_number):
+            return one
+    raise NotFoundError(
+        f"the lake has no {kind} of this insertion, whose place the archived one could take",
+        hint="`maplake status` says why; `maplake ingest` takes it in first.",
+    )
 
 
 def _find(state: State, insertion_number: int, label: str) -> SourceState:

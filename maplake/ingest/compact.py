@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from maplake.config import Config
 from maplake.ingest.lakes import update_catalog, writing
 from maplake.ingest.state import read_manifest
-from maplake.layout import PART, Layout
+from maplake.layout import PART, RECORDS, Layout
 from maplake.query.known import tables_of
 from maplake.tables import Table
 from maplake.writers import compact as writer
@@ -72,9 +72,13 @@ def compact(config: Config, *, dry_run: bool = False) -> list[Compacted]:
                 rows = writer.merge(table, sources)
                 written += writer.stage_merged(layout, stage.staged, table, subject, rows, entries)
             done.append(Compacted(table.full_name, len(files), len(subjects), written))
+        ghosts = [path for path in writer.merged_files(layout) if path not in entries]
+        for path in ghosts:  # of animals that have gone, as after an --undo that was killed
+            stage.delete(path)
+        entries |= {path: None for path in ghosts if _subject(path).isdecimal()}
         names = sorted(table.full_name for table, _ in chosen)
         recorded = writer.stage_records(layout, stage.staged, entries)
-        if recorded or any(one.written for one in done) or names != _names(layout):
+        if recorded or ghosts or any(one.written for one in done) or names != _names(layout):
             place = layout.compact_list.relative_to(layout.root).as_posix()
             stage.json(PurePosixPath(place), {"tables": names})
             commit(layout, [stage.finish()], {"command": "compact", "tables": names})
@@ -115,7 +119,7 @@ def _names(layout: Layout) -> list[str]:
 def _chosen(layout: Layout) -> list[tuple[Table, Files]]:
     """Return the tables that gain from being merged, with their files and sizes."""
     sizes: dict[str, dict[str, int]] = defaultdict(dict)
-    for book in sorted((layout.meta / "manifest").glob("*.json")):
+    for book in sorted((layout.meta / "manifest").glob(RECORDS)):
         for path, entry in read_manifest(layout, book.stem).items():
             if path.startswith("tables/") and "subject_id=" in path:
                 sizes[".".join(path.split("/")[1:3])][path] = int(entry["bytes"])
@@ -136,5 +140,9 @@ def _pays(files: Files) -> bool:
 def _subjects(files: Files) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for path in files:
-        found[path.split("subject_id=", 1)[1].split("/", 1)[0]].append(path)
+        found[_subject(path)].append(path)
     return found
+
+
+def _subject(path: str) -> str:
+    return path.partition("subject_id=")[2].partition("/")[0]

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from maplake.config import Config
-from maplake.errors import NotFoundError
+from maplake.errors import IntegrityError, NotFoundError
 from maplake.ingest.decide import ORDER
 from maplake.ingest.lakes import read_global, update_catalog, writing
 from maplake.ingest.outdated import take_out
@@ -150,6 +150,12 @@ class _Plan:
     def _session(self, name: str) -> None:
         """Plan what goes of one session."""
         states, manifest = read_state(self._layout, name), read_manifest(self._layout, name)
+        if not manifest and any(state.outputs for state in states.values()):
+            raise IntegrityError(  # its files would stay, and be of no session
+                "a manifest of the lake is missing",
+                file=self._layout.root / manifest_file(name),
+                hint="`maplake check` says which command repairs it.",
+            )
         gone = {path for path in manifest if self._concerns(path)}
         mine = {key for key, state in states.items() if self._is_mine(state)}
         places = [path for key in mine for path in states[key].outputs]

@@ -12,7 +12,7 @@ from typing import Any
 
 from maplake.ingest import cache
 from maplake.ingest.state import SourceState, parse_state
-from maplake.layout import Layout
+from maplake.layout import Layout, is_record
 
 __all__ = ["read_index"]
 
@@ -95,7 +95,7 @@ def read_index(layout: Layout) -> dict[str, State]:
 def _stamps(folder: Path) -> dict[str, Stamp]:
     try:
         with os.scandir(folder) as entries:
-            found = [(e.path, e.stat()) for e in entries if e.name.endswith(".json")]
+            found = [(e.path, e.stat()) for e in entries if is_record(e.name)]
     except FileNotFoundError:
         return {}
     found.sort(key=lambda one: one[0])

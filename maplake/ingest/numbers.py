@@ -35,15 +35,20 @@ class SessionNumbers:
         try:
             numbers: dict[str, dict[str, int]] = read_json(self._path)
             _check(numbers)
-        except FileNotFoundError:
-            return {}
+        except FileNotFoundError as error:
+            if not self._spare.exists():
+                return {}
+            raise self._lost("missing") from error  # sessions would be numbered anew
         except (ValueError, TypeError, AttributeError) as error:
-            raise IntegrityError(
-                "the registry of session numbers is damaged",
-                file=self._path,
-                hint="`maplake check` says which command repairs it.",
-            ) from error
+            raise self._lost("damaged") from error
         return numbers
+
+    def _lost(self, how: str) -> IntegrityError:
+        return IntegrityError(
+            f"the registry of session numbers is {how}",
+            file=self._path,
+            hint="`maplake rebuild --spare` puts it right.",
+        )
 
     def assign(self, subject_id: int, sessions: Iterable[tuple[str, datetime]]) -> None:
         """Give a number to each session (name, start) of an animal that has none yet."""
@@ -75,6 +80,9 @@ class SessionNumbers:
 
 
 def _check(numbers: dict[str, dict[str, int]]) -> None:
-    for number in (n for names in numbers.values() for n in names.values()):
-        if type(number) is not int or not 0 < number <= MOST:
-            raise ValueError(number)
+    for names in numbers.values():
+        for number in names.values():
+            if type(number) is not int or not 0 < number <= MOST:
+                raise ValueError(number)
+        if len(set(names.values())) < len(names):
+            raise ValueError("two sessions of an animal have one number")

@@ -49,7 +49,7 @@ from maplake.ingest.sources import (
     Source,
 )
 from maplake.ingest.starts import SAME_START_S, Starts
-from maplake.ingest.state import read_state, state_name
+from maplake.ingest.state import SourceState, read_state, state_name
 from maplake.layout import LAKE_NAME, Layout, table_file
 from maplake.readers.spikeglx_meta import parse_meta, start_time
 from maplake.tables import get
@@ -206,9 +206,12 @@ def _place_known(sessions: dict[str, SessionPlan], states: Mapping[str, State]) 
     """Add sessions that are in the lake while their raw behavior file has gone."""
     for state in states.values():
         for known in state.values():
-            if known.kind != BEHAVIOR or known.status != IN or known.name in sessions:
+            if known.kind != BEHAVIOR or known.status != IN:
                 continue
             if known.subject_id is None or known.session is None:
+                continue
+            if known.name in sessions:
+                _check_number(sessions[known.name], known)
                 continue
             start = datetime.fromisoformat(known.start)
             path = Path(known.path)
@@ -218,6 +221,18 @@ def _place_known(sessions: dict[str, SessionPlan], states: Mapping[str, State]) 
             )
             session.items.append(Item(source, UNCHANGED, GONE))
             sessions[known.name] = session
+
+
+def _check_number(session: SessionPlan, known: SourceState) -> None:
+    """Refuse a number that is not the one under which a session is in the lake."""
+    if session.subject_id == known.subject_id and session.session != known.session:
+        raise IntegrityError(
+            "the registry of session numbers is not what was written",
+            place=known.name,
+            found=f"session {session.session}",
+            expected=f"session {known.session}, as in the lake",
+            hint="`maplake rebuild --spare` puts it right.",
+        )
 
 
 def _place_others(

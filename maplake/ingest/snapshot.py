@@ -20,7 +20,7 @@ from maplake.config import Config
 from maplake.errors import IntegrityError, LakeError, MaplakeError, NotFoundError, QueryError
 from maplake.ingest.lakes import check_version, writing
 from maplake.ingest.state import hash_whole_file, read_manifest
-from maplake.layout import FORMAT_VERSION, SNAPSHOT_LAKE, Layout, safe_name
+from maplake.layout import FORMAT_VERSION, RECORDS, SNAPSHOT_LAKE, Layout, safe_name
 from maplake.query import catalog
 from maplake.recordfile import read_files, read_json
 from maplake.seal import sealed
@@ -130,11 +130,11 @@ def _check_name(layout: Layout, name: str) -> None:
 def _records(meta: Path) -> Iterator[Path]:
     yield from (meta / name for name in _RECORDS if (meta / name).exists())
     for kind in _FOLDERS:
-        yield from sorted((meta / kind).glob("*.json"))
+        yield from sorted((meta / kind).glob(RECORDS))
 
 
 def _about(layout: Layout, folder: Path, name: str, note: str) -> Snapshot:
-    books = [p.stem for p in (folder / "manifest").glob("*.json")]
+    books = [p.stem for p in (folder / "manifest").glob(RECORDS)]
     entries = [e for book in books for e in _manifest(folder, book).values()]
     settings = catalog.read_settings(layout.root)
     return Snapshot(
@@ -210,7 +210,7 @@ def snapshots(root: Path) -> list[Snapshot]:
 
 def _places(layout: Layout, folder: Path) -> Iterator[tuple[str, dict[str, Any], Path]]:
     """Yield every file of a snapshot: path, manifest's entry, and where it lies now."""
-    for record in sorted((folder / "manifest").glob("*.json")):
+    for record in sorted((folder / "manifest").glob(RECORDS)):
         now = read_manifest(layout, record.stem)
         for path, entry in _manifest(folder, record.stem).items():
             same = path in now and now[path]["sha256"] == entry["sha256"]
@@ -252,8 +252,9 @@ def opened(root: Path, name: str) -> Path:
                 files.replace(aside, target)
                 _build(target, _read(folder))
                 files.discard(layout.staging / f"{run}.forgotten")
-    elif not (Layout(target).catalog.exists() and Layout(target).views.exists()):
-        # Who opened it first died before that; without them, views are made for each reader.
+    elif not catalog.is_usable(target, catalog.read_settings(target)):
+        # Who opened it first died before that, or the lake was moved; without it, views are made
+        # for each reader.
         with suppress(MaplakeError, OSError), write_lock(root, timeout_s=0):
             _build(target, _read(folder))
     return target
@@ -264,7 +265,7 @@ def _is_whole(snapshot: Path, target: Path) -> bool:
     try:
         return Layout(target).snapshot_mark.exists() and all(
             (target / path).stat().st_size == int(entry["bytes"])
-            for record in sorted((snapshot / "manifest").glob("*.json"))
+            for record in sorted((snapshot / "manifest").glob(RECORDS))
             for path, entry in _manifest(snapshot, record.stem).items()
         )
     except FileNotFoundError:
@@ -358,7 +359,7 @@ def _sweep(layout: Layout) -> int:
     needed = {
         entry["sha256"]
         for folder in _folders(layout)
-        for record in (folder / "manifest").glob("*.json")
+        for record in (folder / "manifest").glob(RECORDS)
         for entry in _manifest(folder, record.stem).values()
     }
     freed = 0

@@ -12,8 +12,14 @@ from maplake.config import Config
 from maplake.errors import IntegrityError
 from maplake.ingest.lakes import check_version, update_catalog
 from maplake.ingest.sources import BEHAVIOR
-from maplake.ingest.state import hash_whole_file, is_whole, read_manifest, read_whole
-from maplake.layout import SPARED_RECORDS, Layout, spare_file
+from maplake.ingest.state import (
+    hash_whole_file,
+    is_whole,
+    read_all,
+    read_manifest,
+    read_whole,
+)
+from maplake.layout import LAKE_NAME, RECORDS, SPARED_RECORDS, Layout, manifest_file, spare_file
 from maplake.query.known import tables_of
 from maplake.writers import files
 from maplake.writers.commit import Stage, commit, recover
@@ -145,7 +151,7 @@ def _tables(layout: Layout) -> tuple[dict[str, str], list[str]]:
 
 
 def _entries(layout: Layout) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for record in sorted((layout.meta / "manifest").glob("*.json")):
+    for record in sorted((layout.meta / "manifest").glob(RECORDS)):
         try:
             yield from read_manifest(layout, record.stem).items()
         except IntegrityError:  # of a session, which is rebuilt on its own
@@ -167,7 +173,7 @@ def set_aside(config: Config) -> list[str]:
     Raises
     ------
     IntegrityError
-        If a manifest is damaged: which files belong to the lake is not known then.
+        If a manifest is damaged or lost: which files belong to the lake is not known then.
     """
     root = config.lake.root
     layout = Layout(root)
@@ -176,7 +182,14 @@ def set_aside(config: Config) -> list[str]:
     folder = PurePosixPath(".maplake", "set-aside", f"{datetime.now():%Y%m%dT%H%M%S}")
     with write_lock(root, config.lake.lock_timeout_s), files.lake_faults(root):
         recover(layout)
-        books = [path.stem for path in sorted((layout.meta / "manifest").glob("*.json"))]
+        books = {LAKE_NAME, *(path.stem for path in (layout.meta / "manifest").glob(RECORDS))}
+        for book, states in read_all(layout).items():
+            if book not in books and any(state.outputs for state in states.values()):
+                raise IntegrityError(
+                    "a manifest of the lake is missing",
+                    file=layout.root / manifest_file(book),
+                    hint="`maplake check` says which command repairs it.",
+                )
         known = {path for book in books for path in read_manifest(layout, book)}
         for top in ("tables", "arrays"):
             for file in sorted((root / top).rglob("*")):

@@ -9,17 +9,21 @@ from collections.abc import Iterable
 from contextlib import suppress
 from copy import copy
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import Any
 
 from maplake.errors import FileFormatError, IntegrityError
 from maplake.layout import (
     LAKE_NAME,
+    RECORDS,
+    SPARED_RECORDS,
     Layout,
     is_inside,
+    is_record,
     manifest_file,
     session_name,
+    spare_file,
     state_file,
 )
 from maplake.recordfile import MOST, is_count, read_files, read_json
@@ -117,13 +121,31 @@ _FIELDS = {f.name for f in fields(SourceState)}
 
 def read_state(layout: Layout, name: str) -> dict[tuple[str, str], SourceState]:
     """Return the sources of a session (or of the whole lake) by kind and name."""
-    return parse_state(layout.root / state_file(name))
+    found = parse_state(layout.root / state_file(name))
+    if not found:
+        _check_lost(layout, state_file(name))
+    return found
+
+
+def _check_lost(layout: Layout, record: PurePosixPath) -> None:
+    """Refuse to take a record of which a second copy is there for one that never was.
+
+    The next commit would write it anew without what it said, and the second copy with it.
+    """
+    # A commit writes the copy after the record, so it is looked for first.
+    copied = record in SPARED_RECORDS and (layout.root / spare_file(record)).exists()
+    if copied and not (layout.root / record).exists():
+        raise IntegrityError(
+            "a record of the whole lake is missing",
+            file=layout.root / record,
+            hint="`maplake rebuild --spare` puts its second copy in its place.",
+        )
 
 
 def read_whole(layout: Layout) -> dict[str, dict[tuple[str, str], SourceState]]:
     """Return every state that can be read, for repairs: a damaged one is as good as none."""
     found = {}
-    for path in sorted((layout.meta / "state").glob("*.json")):
+    for path in sorted((layout.meta / "state").glob(RECORDS)):
         with suppress(IntegrityError):
             found[path.stem] = parse_state(path)
     return found
@@ -142,7 +164,7 @@ def read_all(layout: Layout) -> dict[str, dict[tuple[str, str], SourceState]]:
     """Return every state file's sources by the file's name."""
     try:
         with os.scandir(layout.meta / "state") as entries:
-            paths = sorted(entry.path for entry in entries if entry.name.endswith(".json"))
+            paths = sorted(entry.path for entry in entries if is_record(entry.name))
     except FileNotFoundError:
         return {}
     return {Path(path).stem: _read(path) for path in paths}
@@ -228,6 +250,7 @@ def read_manifest(layout: Layout, name: str) -> dict[str, dict[str, Any]]:
     try:
         return read_files(path)
     except FileNotFoundError:
+        _check_lost(layout, manifest_file(name))
         return {}
     except ValueError as error:
         raise IntegrityError(

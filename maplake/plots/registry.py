@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maplake.errors import NotFoundError, suggest
-from maplake.layout import Layout, manifest_file, session_name
+from maplake.layout import RECORDS, Layout, manifest_file, session_name
 from maplake.plots.lookup import Key, task_of
 from maplake.plots.style import SETTINGS
 from maplake.tables import get
@@ -115,7 +115,7 @@ def _belongs(path: str, key: Key) -> bool:
 
 
 def _manifests(root: Path, key: Key) -> Iterator[dict[str, Any]]:
-    names = sorted(path.stem for path in (Layout(root).meta / "manifest").glob("*.json"))
+    names = sorted(path.stem for path in (Layout(root).meta / "manifest").glob(RECORDS))
     if key.subject_id is not None and key.session is not None:
         names = ["lake", session_name(key.subject_id, key.session)]
     for name in names:

@@ -190,6 +190,8 @@ def build(
     try:
         _write(database, layout, made, settings)
         views.write_text(as_script(made, settings), encoding="utf-8", newline="\n")
+        with suppress(OSError):  # of a program that opened the former catalog to write
+            layout.catalog.with_name(f"{layout.catalog.name}.wal").unlink()
         for temporary, final in ((database, layout.catalog), (views, layout.views)):
             _sync(temporary)
             _replace(temporary, final)
@@ -280,6 +282,12 @@ def _write(database: Path, layout: Layout, made: list[str], settings: Settings) 
         else:
             return
     _write_database(database, [*quick, own])
+
+
+def is_held(error: duckdb.Error) -> bool:
+    """Whether a database cannot be opened because another program has it open to write."""
+    text = str(error)  # DuckDB has no name for it; the second is what Windows says
+    return "Could not set lock" in text or "used by another process" in text
 
 
 def _write_database(path: Path, made: list[str]) -> None:

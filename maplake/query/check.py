@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from maplake.errors import IntegrityError
+from maplake.errors import IntegrityError, MaplakeError
 from maplake.layout import relative_glob
 from maplake.query.check_catalog import check_catalog
 from maplake.query.check_compact import check_compact
@@ -22,6 +22,7 @@ from maplake.query.connection import connect
 from maplake.query.known import tables_of
 from maplake.query.problems import Problem
 from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal
+from maplake.query.steady import Steady
 from maplake.query.views import has_files, is_compact
 from maplake.tables import Column, Ref, Table
 
@@ -31,12 +32,17 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "check"]
 
 
+#: How often to look, where writers change the lake meanwhile.
+_TRIES = 4
+
 #: Memory of the queries; what needs more goes by way of temporary files.
 _MEMORY = "2GB"
 
 
 def check(lake_root: Path, deep: bool = False, progress: Progress | None = None) -> list[Problem]:
     """Check keys, references, values, schemas and files of the lake at ``lake_root``.
+
+    What looks wrong while a commit is carried out is looked at again: it must be found each time.
 
     Parameters
     ----------
@@ -58,6 +64,29 @@ def check(lake_root: Path, deep: bool = False, progress: Progress | None = None)
         If the catalog cannot be read.
     """
     root = Path(lake_root)
+    steady, known = Steady(root), None
+    for tries_left in reversed(range(_TRIES)):
+        before = steady.moment()
+        try:
+            found = _problems(root, deep=deep, progress=progress)
+        except (MaplakeError, OSError):
+            if tries_left and (before is None or steady.moment() != before):
+                continue
+            raise
+        found = [one for one in found if known is None or _place(one) in known]
+        if not found or (before is not None and steady.moment() == before):
+            break
+        known = {_place(one) for one in found}
+    return found
+
+
+def _place(problem: Problem) -> tuple[str, str, str]:
+    """Return what is the same of a problem when it is found again."""
+    return problem.table, problem.partition, problem.kind
+
+
+def _problems(root: Path, *, deep: bool, progress: Progress | None) -> list[Problem]:
+    """Go through the lake once."""
     problems = [*check_files(root, deep=deep, progress=progress), *check_catalog(root)]
     problems += check_snapshots(root, deep=deep)
     try:

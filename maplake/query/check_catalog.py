@@ -53,6 +53,6 @@ def _says(path: Path, signature: str) -> bool:
             row = con.execute("SELECT signature FROM ingest.catalog").fetchone()
     except duckdb.ConnectionException:  # this process holds it open in another way
         return True
-    except duckdb.Error:
-        return False
+    except duckdb.Error as error:
+        return catalog.is_held(error)
     return row is not None and row[0] == signature

@@ -16,6 +16,7 @@ from maplake.errors import IntegrityError, LakeError
 from maplake.layout import (
     LAKE_NAME,
     OWN_TABLES,
+    RECORDS,
     SPARED_RECORDS,
     Layout,
     manifest_file,
@@ -54,9 +55,9 @@ def check_files(root: Path, *, deep: bool, progress: Progress | None = None) -> 
     yield from _second_copies(root)
     tables = _tables(root)
     books = sorted(
-        {p.stem for kind in ("manifest", "state") for p in (layout.meta / kind).glob("*.json")}
+        {p.stem for kind in ("manifest", "state") for p in (layout.meta / kind).glob(RECORDS)}
     )
-    with_states = any((layout.meta / "state").glob("*.json"))
+    with_states = any((layout.meta / "state").glob(RECORDS))
     known = Known(root, books)
     numbers: dict[tuple[int, str], int] = {}
     for done, book in enumerate(books):

@@ -25,7 +25,7 @@ def check_snapshots(root: Path, *, deep: bool) -> Iterator[Problem]:
     """
     layout = Layout(root)
     sound: dict[str, bool] = {}
-    for folder in sorted(layout.snapshots.glob("*")):
+    for folder in sorted(path for path in layout.snapshots.glob("*") if path.is_dir()):
         about = folder / "snapshot.json"
         try:
             records = read_record(about)["records"]

@@ -60,7 +60,8 @@ def attach(con: duckdb.DuckDBPyConnection, root: Path) -> None:
 
     The catalog holds absolute paths: after the folder was moved, or where it is mounted at
     another place, those are wrong, and views for the place it is at now are made instead. So they
-    are where another version of maplake wrote the catalog.
+    are where another version of maplake wrote the catalog, and while another program has it open
+    to write: ``duckdb lake.duckdb`` without ``-readonly`` does.
     """
     import duckdb
 
@@ -76,11 +77,13 @@ def attach(con: duckdb.DuckDBPyConnection, root: Path) -> None:
             return
         con.execute("ATTACH ':memory:' AS lake")
     except duckdb.Error as error:
-        raise LakeError(
-            f"the catalog cannot be opened: {error}",
-            file=path,
-            hint="Run `maplake catalog` to write it anew.",
-        ) from error
+        if not catalog.is_held(error):
+            raise LakeError(
+                f"the catalog cannot be opened: {error}",
+                file=path,
+                hint="Run `maplake catalog` to write it anew.",
+            ) from error
+        con.execute("ATTACH ':memory:' AS lake")
     con.execute("USE lake")
     catalog.run(con, catalog.in_memory(root, settings))
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from maplake.errors import IntegrityError
-from maplake.layout import Layout
+from maplake.layout import RECORDS, Layout
 from maplake.query.known import tables_of
 from maplake.recordfile import read_files
 from maplake.tables import Store, Table
@@ -25,7 +25,7 @@ def manifest_files(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
         If a manifest is damaged.
     """
     found = {}
-    for path in sorted((Layout(root).meta / "manifest").glob("*.json")):
+    for path in sorted((Layout(root).meta / "manifest").glob(RECORDS)):
         try:
             found[path.stem] = read_files(path)
         except (OSError, ValueError) as error:

@@ -93,11 +93,16 @@ class Steady:
             if lock is None:
                 continue
             try:
-                if _has_entries(self._layout.journal):
-                    raise LakeLockedError("a commit was left unfinished", file=self._layout.root)
-                return read()
+                # A writer that died amid a commit just now: that is finished first.
+                if not _has_entries(self._layout.journal):
+                    return read()
             finally:
                 lock.release()
+
+    def moment(self) -> Stamp | None:
+        """Return what every commit changes; None while one is under way."""
+        stamp = self._stamp()
+        return None if _has_entries(self._layout.journal) else stamp
 
     def _stamp(self) -> Stamp:
         """Return what every commit changes, when it begins and when it ends."""

@@ -9,7 +9,7 @@ from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 
-from maplake.layout import PART, Layout, compact_glob, relative_glob
+from maplake.layout import PART, RECORDS, Layout, compact_glob, relative_glob
 from maplake.query import own_conditions
 from maplake.query.known import schemas_of, tables_of
 from maplake.query.sqltext import full_identifier, glob_literal, identifier, literal, sql_type
@@ -220,11 +220,11 @@ def source_view(root: Path) -> str:
     table = get("ingest.source")
     head = f"CREATE VIEW {full_identifier(table.full_name)} AS\n"
     states = Layout(root).meta / "state"
-    if not any(states.glob("*.json")):
+    if not any(states.glob(RECORDS)):
         return head + empty_select(table.columns)
     fields = ", ".join(f"{identifier(c.name)} {sql_type(c.kind)}" for c in table.columns)
     columns = ", ".join(f"s.{identifier(c.name)}" for c in table.columns)
-    source = glob_literal(root, ".maplake/state/*.json")
+    source = glob_literal(root, f".maplake/state/{RECORDS}")
     return (
         f"{head}SELECT {columns}\nFROM (\n    SELECT unnest(sources) AS s\n"
         f"    FROM read_json({source}, format = 'auto', maximum_object_size = 268435456, "

@@ -9,7 +9,7 @@ from functools import cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from maplake.layout import LAKE_NAME, Layout, session_name
+from maplake.layout import LAKE_NAME, RECORDS, Layout, session_name
 from maplake.plots import FIGURES
 from maplake.plots.lookup import Key, rows
 from maplake.plots.registry import LOOKS
@@ -41,7 +41,7 @@ class Prints:
         self._lake = lake
         self._raw = {
             path.stem: path.read_bytes()
-            for path in sorted((Layout(lake.root).meta / "manifest").glob("*.json"))
+            for path in sorted((Layout(lake.root).meta / "manifest").glob(RECORDS))
         }
         self._parsed: dict[str, Mapping[str, Any]] = {}
         self._code = [version(), VERSION, LOOKS]

@@ -10,8 +10,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping
@@ -21,7 +23,15 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from maplake.errors import IntegrityError, LakeError, LakeLockedError, LakeReadOnlyError
-from maplake.layout import COMPACT, SPARED_RECORDS, Layout, is_inside, spare_file, table_file
+from maplake.layout import (
+    COMPACT,
+    SPARE,
+    SPARED_RECORDS,
+    Layout,
+    is_inside,
+    spare_file,
+    table_file,
+)
 from maplake.seal import sealed
 from maplake.tables import TABLES, Table
 from maplake.version import version
@@ -31,6 +41,8 @@ from maplake.writers.staged import Staged
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_NOTHING = "Nothing of the unfinished commit is visible."
 
 
 class Stage:
@@ -186,6 +198,7 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
     with files.lake_faults(layout.root):
         for folder in (layout.journal, layout.log):
             files.make_dir(folder)
+        _check_targets(layout, parts)
         keep.keep(layout, parts)
         # What is staged and kept, and every name on the way: the record must not outlive them.
         staged = (layout.staging / part.name / "_" for part in parts)
@@ -201,6 +214,36 @@ def commit(layout: Layout, parts: Iterable[Staged], note: Mapping[str, Any]) -> 
     with files.lake_faults(layout.root, decided=True):
         files.sync_dir(layout.journal)
         _carry_out(layout, journal, record)
+
+
+def _check_targets(layout: Layout, parts: Iterable[Staged]) -> None:
+    """Refuse what no rename could carry out: once decided, every open would fail over it."""
+    disk = layout.staging.stat().st_dev
+    for folder in _changed_folders(layout, parts):
+        where = folder.relative_to(layout.root).as_posix()
+        if folder.stat().st_dev != disk:
+            raise LakeError(
+                "a part of the lake is on another disk",
+                file=layout.root,
+                place=where,
+                hint="All of a lake must be on one disk: move that folder back, or the whole lake "
+                f"to the other one. {_NOTHING}",
+            )
+        if not os.access(folder, os.W_OK):
+            raise LakeReadOnlyError(
+                "a folder of the lake cannot be written to",
+                file=layout.root,
+                place=where,
+                hint="Who takes in must be able to write to all of a lake: give the folder to a "
+                f"group, with `chmod -R g+w`. {_NOTHING}",
+            )
+
+
+def _changed_folders(layout: Layout, parts: Iterable[Staged]) -> list[Path]:
+    """Return the folders in which names come or go, and those that go, as far as they exist."""
+    places = {layout.root / t for part in parts for t in (*part.writes, *part.deletes)}
+    above = {next(p for p in place.parents if p.is_dir()) for place in places}
+    return sorted(above | {place for place in places if place.is_dir()})
 
 
 def _check_staged(layout: Layout, parts: Iterable[Staged]) -> None:
@@ -239,8 +282,10 @@ def _order(writes: list[str]) -> list[str]:
 
     def key(target: str) -> tuple[int, str]:
         target = target.removeprefix(COMPACT)
-        if not target.startswith("tables/"):
+        if target.startswith(SPARE):  # after what it is the copy of
             return (-len(rank) - 1, target)
+        if not target.startswith("tables/"):
+            return (-len(rank) - 2, target)
         folder = "/".join(target.split("/")[:3]) + "/"
         return (rank.get(folder, -len(rank)), target)
 
@@ -255,6 +300,10 @@ def _carry_out(layout: Layout, journal: Path, record: Mapping[str, Any]) -> None
         folder = layout.staging / part["name"]
         gone = [target for target in part["deletes"] if target not in written]
         for target in gone:
+            if not journal.exists():
+                # Done by somebody who took this process for dead while it slept: what has come
+                # since must not be removed.
+                return
             _remove_target(layout, folder, layout.root / target)
         for target in part["writes"]:
             _move_target(folder, target, layout.root / target)
@@ -291,7 +340,12 @@ def _set_aside(folder: Path, place: Path) -> None:
     """Move a folder that goes away into the staging folder, so that it goes at once."""
     trash = folder / ".trash"
     files.make_dir(trash)
-    files.replace(place, trash / uuid.uuid4().hex)
+    try:
+        files.replace(place, trash / uuid.uuid4().hex)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        files.remove(place)  # a container cannot rename a folder of its image
 
 
 def _ancestors(places: Iterable[Path], top: Path) -> list[Path]:
@@ -345,18 +399,25 @@ def recover(layout: Layout) -> int:
     with files.lake_faults(layout.root):
         if layout.journal.is_dir():
             for journal in sorted(layout.journal.iterdir()):
-                record = _read_journal(journal)
+                # Done before: a backup that was made amid the commit, and again later, has both.
+                is_old = (layout.log / journal.name).exists()
+                record = None if is_old else _read_journal(journal)
                 if record is None:
                     files.remove(journal)
-                else:
+                    continue
+                with files.lake_faults(layout.root, decided=True):
                     _carry_out(layout, journal, record)
-                    done += 1
+                done += 1
         if layout.staging.is_dir():
             # Listed first: a run that begins just now is then not among the dead.
             listed = sorted(layout.staging.iterdir())
             living = living_runs(layout.staging)
             for leftover in listed:
-                if leftover.name.split(".")[0] not in living:
+                if leftover.name.split(".")[0] in living:
+                    continue
+                # The lock file of a dead run has gone; one of this name is a new run's, which had
+                # not locked it when it was looked at. Windows removes none that is held.
+                if leftover.suffix != ".alive" or files.WINDOWS:
                     files.discard(leftover)
     return done
 

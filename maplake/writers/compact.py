@@ -246,6 +246,12 @@ def stage_records(layout: Layout, staged: Staged, entries: Entries) -> bool:
 
 def targets(layout: Layout) -> list[PurePosixPath]:
     """Return every merged file that there is, and what is recorded of them."""
-    folder = layout.meta / "compact"
-    found = [*folder.rglob(PART), *folder.glob("manifest/*.json")]
-    return [PurePosixPath(p.relative_to(layout.root).as_posix()) for p in found]
+    records = (layout.meta / "compact").glob("manifest/*.json")
+    found = [*merged_files(layout), *(p.relative_to(layout.root).as_posix() for p in records)]
+    return [PurePosixPath(path) for path in found]
+
+
+def merged_files(layout: Layout) -> list[str]:
+    """Return every merged file that there is, as paths below the lake's root."""
+    found = (layout.meta / "compact").rglob(PART)
+    return sorted(p.relative_to(layout.root).as_posix() for p in found)

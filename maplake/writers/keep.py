@@ -41,7 +41,7 @@ def keep(layout: Layout, parts: Sequence[Staged]) -> None:
     """
     if not layout.snapshots.is_dir():
         return
-    folders = sorted(layout.snapshots.iterdir())
+    folders = sorted(path for path in layout.snapshots.iterdir() if path.is_dir())
     new = {path: entry for part in parts for path, entry in part.manifest.items()}
     targets = {target for part in parts for target in (*part.writes, *part.deletes)}
     books: dict[str, list[str]] = {}

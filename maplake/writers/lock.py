@@ -110,8 +110,8 @@ def living_runs(staging: Path) -> set[str]:
     living = set()
     for path in staging.glob("*.alive"):
         try:
-            with Lock(path), contextlib.suppress(OSError):
-                files.remove(path)  # while it is held, so that it is no one else's just now
+            with Lock(path):  # held, so that it is no one else's just now; Windows keeps it then
+                files.discard(path)
         except HeldError:
             living.add(path.stem)
     return living
