@@ -141,7 +141,7 @@ def _take_apart(data: dict[str, Any]) -> _Session:
     starts, order = (_vector(data, name) for name in _ORDERED)
     settings = matlab.structs(data.get("TrialSettings", []), "TrialSettings")
     types = _vector(data, "TrialTypes")
-    targets = {name: matlab.split(data.get(name, []), len(starts)) for name in _TARGETS}
+    targets = {name: _matrices(data.get(name, []), len(starts)) for name in _TARGETS}
     lengths = {"MATLABStartTimes": len(starts), "TrialBlockOrder": len(order)}
     lengths |= {"TrialTypes": len(types), "TrialSettings": len(settings)}
     lengths |= {name: len(items) for name, items in targets.items()}
@@ -180,6 +180,12 @@ def _vector(data: dict[str, Any], name: str) -> _Array:
     if name not in data:
         raise FileFormatError("the field is missing", place=f"SessionData.{name}")
     return matlab.vector(data[name], name)
+
+
+def _matrices(value: Any, count: int) -> list[Any]:
+    """Return the matrix of each trial; a single one may have lost the cell that it was in."""
+    is_bare = count == 1 and isinstance(value, np.ndarray)
+    return [value] if is_bare else matlab.split(value, count)
 
 
 def _number(gui: dict[str, Any], name: str, place: str) -> float:
