@@ -183,6 +183,16 @@ def test_whole_seconds_have_no_fraction(tmp_path):
     assert start == (whole - session.trials[0].start).total_seconds()
 
 
+def test_a_day_of_several_tasks_has_that_of_most_of_its_trials(tmp_path):
+    first = simulate_foraging(tmp_path, "HH09", START, ForagingOptions(trials=5))
+    second = simulate_foraging(tmp_path, "HH09", LATER, ForagingOptions(trials=9, ports=3))
+    records = foraging.read([first.path, second.path])
+    tasks = [(row["task"], row["task_protocol"]) for row in rows(records, "behavior_trial")]
+    assert tasks == [("foraging", 100)] * 5 + [("foraging 3lp", 101)] * 9
+    head = rows(records, "session")[0]
+    assert (head["task"], head["task_protocol"], head["trial_count"]) == ("foraging 3lp", 101, 14)
+
+
 def test_pauses_are_capped(tmp_path):
     session = simulate_foraging(tmp_path, "HH09", START, ForagingOptions(trials=2))
     at = session.trials[1].events[-1][0]

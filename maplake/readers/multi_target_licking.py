@@ -9,7 +9,7 @@ started, while those that can be used are counted anew within each block.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,7 +236,7 @@ class _Builder:
             "session_time": [start.time()],
             "session_datetime": [start],
             "task": [TASK],
-            "task_protocol": [protocols[0]],
+            "task_protocol": [Counter(protocols).most_common(1)[0][0]],
             "trial_count": [len(protocols)],
         }
         tables = {f"experiment.{name}": _table(name, self.rows[name]) for name in _COLUMNS}
@@ -351,10 +351,11 @@ READER = Reader(
     identify=identify,
     priority=-1,
     recognise=matches_content,
-    version=3,
+    version=4,
     changes={
         2: "blocks keep their numbers and trials count anew within each, the first trial of a "
         "block that started has auto water, ports are at the trial's own Y_center",
         3: "a block's trial_count has its trials without end, too, as published",
+        4: "a session that mixes protocols has that of most of its trials",
     },
 )
