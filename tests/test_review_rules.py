@@ -15,6 +15,7 @@ from maplake.ingest.align import BehaviorTrials, ephys_trials
 from maplake.readers import bpod, foraging, xa_bitcodes
 from maplake.simulate import lab
 from maplake.simulate.foraging import ForagingOptions, simulate_foraging
+from maplake.tables import get
 
 RATE = 30_000.0
 START = datetime(2020, 5, 4, 10, 0, 0)
@@ -218,3 +219,15 @@ def test_foraging_trials_before_the_first_block_number_are_in_block_1(tmp_path):
     before = foraging.read(session.path).tables["experiment.block_trial"].to_pylist()
     session.path.write_text(text.replace("Blocknumber:", "Number:", 1), encoding="utf-8")
     assert foraging.read(session.path).tables["experiment.block_trial"].to_pylist() == before
+
+
+def test_lookups_have_the_published_words():
+    devices = {row[0]: row[1:] for row in get("lab.photostim_device").rows}
+    assert devices == {
+        "LaserGem473": (473.0, "Laser (Laser Quantum, Gem 473)"),
+        "LED470": (
+            470.0,
+            "LED (Thor Labs, M470F3 - 470 nm, 17.2 mW (Min) Fiber-Coupled LED)",
+        ),
+        "OBIS470": (473.0, "OBIS 473nm LX 50mW Laser System: Fiber Pigtail (Coherent Inc)"),
+    }
