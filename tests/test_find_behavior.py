@@ -7,11 +7,12 @@ from datetime import datetime
 
 import pytest
 
+from maplake import readers
 from maplake.config import load
 from maplake.ingest import find_behavior
 from maplake.ingest.seen import Seen
 from maplake.layout import Layout
-from maplake.readers import foraging
+from maplake.readers import Reader, foraging
 from maplake.simulate.foraging import ForagingOptions, simulate_foraging
 
 START = datetime(2020, 5, 4, 10, 0, 0)
@@ -64,3 +65,26 @@ def test_a_file_that_is_there_twice_is_taken_once_from_the_first_project(config,
     ((source, reason),) = found.skipped
     assert source.path == next(copy.rglob("*.csv"))
     assert reason == f"the same was found first at {kept.path}"
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_a_reader_of_another_package_that_fails_stops_no_other(
+    config, tmp_path, joins, monkeypatch
+):
+    kept = simulate_foraging(tmp_path / "Tower-2", "HH09", START)
+    (tmp_path / "Tower-2" / "odd.dat").touch()
+    text = config.file.read_text("utf-8")
+    rigs = "[behavior]\nmin_file_kib = 0\nrigs = [{name = 'RRig', path = 'Tower-2'}]\n"
+    config.file.write_text(text + rigs, "utf-8")
+
+    def find(path):
+        if path.suffix == ".dat":
+            raise KeyError(path)
+        return []
+
+    odd = Reader("odd", "behavior", find=find, read=find, identify=foraging.identify, joins=joins)
+    every = (*readers.all_readers(), odd)
+    monkeypatch.setattr(readers, "all_readers", lambda: every)
+    found = found_in(load(config.file), tmp_path)
+    assert [source.path for source in found.sources if source.problem is None] == [kept.path]
+    assert [source.path.name for source in found.sources if source.problem] == ["odd.dat"]

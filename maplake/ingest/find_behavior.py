@@ -53,7 +53,12 @@ def _add(
 ) -> None:
     """Add the session that a file is of, if it is one."""
     path, file = Path(entry.path), File.listed(entry)
-    told = _tell(path) if file is None else seen.told(file, partial(_tell, path))
+    try:
+        with reading(path, BEHAVIOR):
+            told = _tell(path) if file is None else seen.told(file, partial(_tell, path))
+    except SourceError as error:
+        found.fault(BEHAVIOR, path, error)
+        return
     if told is None:
         if _LOOKS_LIKE.match(entry.name):
             found.misname(BEHAVIOR, path, _NAME)
@@ -181,9 +186,11 @@ def _is_joined(path: Path) -> bool:
 def _tell_joined(path: Path) -> list[Told]:
     told = []
     for reader in _readers(joins=True):
-        if reader.identify is None or not reader.find(path):
+        if reader.identify is None:
             continue
         with reading(path, reader.name):
+            if not reader.find(path):
+                continue
             stat_files([path])  # a pipe would wait for a writer for ever
             identity = reader.identify(path)
         if identity is not None:
