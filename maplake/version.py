@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+
 def version() -> str:
     """Return the version of the installed maplake; ``0+unknown`` where none is installed."""
     from importlib.metadata import PackageNotFoundError
