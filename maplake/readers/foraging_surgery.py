@@ -82,7 +82,8 @@ def read_surgeries(path: Path) -> Records:
         values, mistakes = convert(row, _FIELDS)
         animal = {ours: values[name] for name, ours in _OURS.items()}
         if mistakes:
-            skipped.append(_left_out("row", row, "; ".join(map(str, mistakes))))
+            wrong = (f"column {m.column}: found {m.found}, expected {m.expected}" for m in mistakes)
+            skipped.append(_left_out("row", row, "; ".join(wrong)))
             continue
         blank = [name for name in ("animal#", "ID") if values[name.lower()] is None]
         if blank:
