@@ -32,6 +32,7 @@ from maplake.readers.dlc_csv import read_csv
 from maplake.readers.dlc_files import read_trial_map
 from maplake.readers.dlc_h5 import read_h5
 from maplake.readers.foraging_meta import day_tables, read_animal, read_lab
+from maplake.readers.foraging_surgery import read_surgeries
 from maplake.readers.matlab import load as read_matlab
 from maplake.readers.table_sheet import read as read_table_sheet
 
@@ -163,6 +164,7 @@ TARGETS = {
         Target("surface_mesh", "*.mat", read_surface),
         Target("foraging_meta", "*.csv", _days),
         Target("lab_meta", ".", read_lab),
+        Target("foraging_surgery", "Surgery.csv", read_surgeries),
         Target("trial_map", "*.txt", read_trial_map),
         Target("dlc_csv_file", "*.csv", read_csv),
         Target("dlc_h5_file", "*.h5", read_h5),
@@ -228,6 +230,8 @@ def make_seeds(folder: Path, real: Path | None = None) -> None:
     seeds.each("surface_mesh", whole.glob("ccf/*.mat"))
     seeds.each("foraging_meta", whole.glob("metadata/*.csv"))
     seeds.one("lab_meta", whole.glob("metadata/lab/*.csv"))
+    surgeries = _text(folder / "Surgery.csv", SURGERIES)
+    seeds.one("foraging_surgery", [surgeries, *whole.glob("metadata/*.csv")])
     seeds.each("trial_map", [_text(folder / "MK001_0_side.txt", "0\t1\n1\t2\n2\t4\n")])
     seeds.each("dlc_csv_file", sorted(whole.glob("tracking/*/*/*.csv"))[:1])
     seeds.each("dlc_h5_file", sorted(whole.glob("tracking/*/*/*.h5"))[:1])
@@ -264,6 +268,12 @@ def _small(files: Iterable[Path]) -> list[Path]:
     return [file for file in sorted(files) if 0 < file.stat().st_size < 300_000]
 
 
+SURGERIES = """\
+status,project,animal#,ID,cage#,DOB,sex,experimenter
+training,foraging,400004,MK004,7004,2021-01-05,M,Han
+training,foraging,400005.0,MK004,,1/6/2021,F,Han
+surgery,other,,,,,,
+"""
 SETTINGS = r"""
 [lake]
 root = "lake"

@@ -183,6 +183,27 @@ def test_whole_seconds_have_no_fraction(tmp_path):
     assert start == (whole - session.trials[0].start).total_seconds()
 
 
+def test_a_day_of_several_tasks_has_that_of_most_of_its_trials(tmp_path):
+    first = simulate_foraging(tmp_path, "HH09", START, ForagingOptions(trials=5))
+    second = simulate_foraging(tmp_path, "HH09", LATER, ForagingOptions(trials=9, ports=3))
+    records = foraging.read([first.path, second.path])
+    tasks = [(row["task"], row["task_protocol"]) for row in rows(records, "behavior_trial")]
+    assert tasks == [("foraging", 100)] * 5 + [("foraging 3lp", 101)] * 9
+    head = rows(records, "session")[0]
+    assert (head["task"], head["task_protocol"], head["trial_count"]) == ("foraging 3lp", 101, 14)
+
+
+@pytest.mark.parametrize("number", ["\N{SUPERSCRIPT TWO}", "9" * 5000], ids=["superscript", "long"])
+def test_a_block_number_that_is_none_leaves_the_trial_in_the_block_before(number, tmp_path):
+    session = simulate_foraging(tmp_path, "HH09", START, ForagingOptions(trials=3, blocks=1))
+    text = session.path.read_text(encoding="utf-8")
+    head, label, tail = text.rpartition("Blocknumber:;")
+    tail = tail.replace(";;;1;", f";;;{number};", 1)
+    session.path.write_text(head + label + tail, encoding="utf-8")
+    found = rows(foraging.read(session.path), "block_trial")
+    assert [row["block"] for row in found] == [1, 1, 1]
+
+
 def test_pauses_are_capped(tmp_path):
     session = simulate_foraging(tmp_path, "HH09", START, ForagingOptions(trials=2))
     at = session.trials[1].events[-1][0]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
-from datetime import date
+from datetime import date, datetime
 
 import pytest
 
 from maplake import errors
+from maplake.config import load
+from maplake.ingest import session_meta
+from maplake.ingest.session import PLANNED, SKIPPED, Item, SessionPlan
+from maplake.ingest.sources import BEHAVIOR, Source
 from maplake.readers import foraging_meta as meta
 from maplake.tables import get
 from maplake.writers import parquet
@@ -107,3 +111,20 @@ def test_people_and_rigs_are_read(tmp_path):
     write(tmp_path / "Rig.csv", [["", "2W", "old"]], ["rig", "room", "rig_description"])
     with pytest.raises(errors.SpreadsheetError, match="row 2"):
         meta.read_lab(tmp_path)
+
+
+def test_an_ingest_tells_of_rows_that_cannot_be_used(tmp_path):
+    days = [["2020-05-04", "10", "11", "22.5", "1", "0", "", "foraging"]]
+    days += [["2020-05-05", "10", "11", "heavy", "1", "0", "", "foraging"]]
+    write(tmp_path / "HH09.csv", days)
+    config = tmp_path / "lake.toml"
+    config.write_text("[lake]\nroot = 'lake'\n[foraging]\nmeta_dir = '.'\n", encoding="utf-8")
+    start = datetime(2020, 5, 4, 10)
+    source = Source(BEHAVIOR, "HH09", tmp_path, "HH09", start.date(), start=start)
+    plan = SessionPlan(1, 1, "HH09", start, items=[Item(source, PLANNED)])
+    reports = session_meta.of_config(load(config), [plan])
+    assert [(report.name, report.status) for report in reports] == [
+        ("HH09.csv: 3", SKIPPED),
+        ("HH09.csv 2020-05-04", PLANNED),
+    ]
+    assert "weight" in (reports[0].reason or "")

@@ -236,3 +236,26 @@ def test_bad_files_are_refused_by_name(fault, tmp_path):
     with pytest.raises(error) as caught:
         mtl.read(truth.path)
     assert caught.value.file == str(truth.path)
+
+
+@pytest.mark.parametrize("trials", [1, 2, 6])
+def test_a_session_squeezed_by_other_tools_reads_the_same(trials, tmp_path):
+    truth = simulate_mtl(tmp_path, "BM12", START, trials=trials)
+    whole = mtl.read(truth.path)
+    squeezed = loadmat(truth.path, simplify_cells=True)["SessionData"]
+    savemat(truth.path, {"SessionData": squeezed})
+    assert mtl.read(truth.path) == whole
+
+
+def test_a_session_of_several_protocols_has_that_of_most_of_its_trials(tmp_path):
+    truth = simulate_mtl(tmp_path, "BM12", START, trials=10)
+
+    def mix(settings):
+        for gui in settings["GUI"].ravel()[1:]:
+            gui["ProtocolType"][0, 0] = 2.0
+        return settings
+
+    change("TrialSettings", mix)(truth.path)
+    records = mtl.read(truth.path)
+    assert table(records, "behavior_trial")["task_protocol"] == [1, *[2] * 9]
+    assert records.tables["experiment.session"]["task_protocol"].to_pylist() == [2]

@@ -192,6 +192,7 @@ def rewrite(old, new):
         (rewrite("typeThis=nidq", "typeThis=imec"), errors.FileFormatError),
         (rewrite("0,0,4,1", "0,0,2,3"), errors.FileFormatError),
         (rewrite("0,0,4,1", "0,0,x,1"), errors.CorruptFileError),
+        (rewrite("0,0,4,1", f"0,0,{'4' * 5000},1"), errors.CorruptFileError),
         (rewrite("niSampRate=1000.0", "niSampRate=nan"), errors.CorruptFileError),
         (rewrite("niAiRangeMax", "x"), errors.FileFormatError),
         (rewrite("niAiRangeMax=", "niAiRangeMax=9e307\nx="), errors.CorruptFileError),

@@ -16,6 +16,7 @@ from maplake.ingest.align import BehaviorTrials, ephys_trials
 from maplake.readers import bpod, foraging, xa_bitcodes
 from maplake.simulate import lab
 from maplake.simulate.foraging import ForagingOptions, simulate_foraging
+from maplake.tables import get
 
 RATE = 30_000.0
 START = datetime(2020, 5, 4, 10, 0, 0)
@@ -256,3 +257,15 @@ def test_events_come_with_the_first_probe_that_is_sorted(tmp_path):
     (tmp_path / "still_sorting").rename(sorting)
     assert len(ephys_names(ingest(found), "in")) == 1
     assert sql(lake_root(found), events).equals(before)
+
+
+def test_lookups_have_the_published_words():
+    devices = {row[0]: row[1:] for row in get("lab.photostim_device").rows}
+    assert devices == {
+        "LaserGem473": (473.0, "Laser (Laser Quantum, Gem 473)"),
+        "LED470": (
+            470.0,
+            "LED (Thor Labs, M470F3 - 470 nm, 17.2 mW (Min) Fiber-Coupled LED)",
+        ),
+        "OBIS470": (473.0, "OBIS 473nm LX 50mW Laser System: Fiber Pigtail (Coherent Inc)"),
+    }

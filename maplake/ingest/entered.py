@@ -140,11 +140,15 @@ def _load_animals(
 
     ``earlier`` names, by animal, the sheets that go before this one.
     """
-    records = sheet_reader(ANIMALS, file).read(file)
-    marks = {str(number): IN for number in records.tables[_H2O]["subject_id"].to_pylist()}
-    rows = _of_no_other(Layout(config.lake.root), records.tables, file, earlier or {})
+    tables = sheet_reader(ANIMALS, file).read(file).tables
+    marks = {str(number): IN for number in tables[_H2O]["subject_id"].to_pylist()}
+    rows = _of_no_other(Layout(config.lake.root), tables, file, earlier or {})
+    return _enter(config, rows, file, dry_run), marks
+
+
+def _enter(config: Config, rows: list[tuple[str, pa.Table]], file: Path, dry_run: bool) -> Changes:
     if dry_run:
-        return _compare(Layout(config.lake.root), rows, file), marks
+        return _compare(Layout(config.lake.root), rows, file)
     with writing(config) as layout:
         changes = _compare(layout, rows, file)
         if changes.added or changes.changed:
@@ -156,7 +160,7 @@ def _load_animals(
                 stage_global(stage, layout, people, replace=False)
                 stage_global(stage, layout, others, replace=True)
                 commit(layout, [stage.finish()], {"command": "load-animal", "file": str(file)})
-    return changes, marks
+    return changes
 
 
 def _of_no_other(
@@ -230,7 +234,12 @@ def _check_h2o(
 
 
 def lab_of_config(config: Config, *, dry_run: bool = False) -> list[SourceReport]:
-    """Load the people and rigs of ``foraging.lab_meta_dir``; in a dry run only say so."""
+    """Load the foraging lab's people, rigs and animals; in a dry run only say so."""
+    return [*_lists_of_config(config, dry_run), *_surgery_csv_of_config(config, dry_run)]
+
+
+def _lists_of_config(config: Config, dry_run: bool) -> list[SourceReport]:
+    """Load the people and rigs of ``foraging.lab_meta_dir``."""
     folder = config.foraging.lab_meta_dir
     if folder is None:
         return []
@@ -265,22 +274,27 @@ def _digest(layout: Layout, content: str) -> str:
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
-def _remember(config: Config, file: Path, content: str, marks: dict[str, str]) -> None:
+def _remember(config: Config, file: Path, content: str | None, marks: dict[str, str]) -> None:
+    """Keep the marks of a sheet's animals; ``content`` is its hash, None = it is always read."""
     with writing(config) as layout:
         states = read_state(layout, LAKE_NAME)
-        digest = _digest(layout, content)
+        digest = _digest(layout, content) if content is not None else ""
         new = SourceState(ANIMALS, str(file), IN, fingerprint=digest, path=str(file))
         new.files = marks
         rewrite(layout, LAKE_NAME, states | {new.key: new}, "load-animal")
 
 
-def _missed(config: Config, sheets: Mapping[Path, Mapping[str, str]]) -> Iterator[SourceReport]:
+def _missed(
+    config: Config, sheets: Mapping[Path, Mapping[str, str]], elsewhere: Iterable[int] = ()
+) -> Iterator[SourceReport]:
     """Yield the animals of the lake that were in a sheet and are in none any more.
 
-    ``sheets`` has a mark for each animal that is, or was, in a sheet.
+    ``sheets`` has a mark for each animal that is, or was, in a sheet; ``elsewhere`` are animals
+    that others name.
     """
     known = {str(number): h2o for h2o, number in subjects_by_h2o(Layout(config.lake.root)).items()}
     there = {number for marks in sheets.values() for number, mark in marks.items() if mark == IN}
+    there |= {str(number) for number in elsewhere}
     for file, marks in sheets.items():
         for number in sorted((marks.keys() - there) & known.keys()):
             yield SourceReport(
@@ -300,9 +314,137 @@ def animals_of_sheets(config: Config) -> dict[str, int]:
     found: dict[str, int] = {}
     for file in config.spreadsheets.animals:
         with suppress(MaplakeError):
-            for row in sheet_reader(ANIMALS, file).read(file).tables[_H2O].to_pylist():
-                found[row["water_restriction_number"]] = row["subject_id"]
+            found |= _animals_of(file)
     return found
+
+
+def _animals_of(sheet: Path) -> dict[str, int]:
+    return _by_name(sheet_reader(ANIMALS, sheet).read(sheet).tables[_H2O])
+
+
+def _by_name(rows: pa.Table) -> dict[str, int]:
+    return {row["water_restriction_number"]: row["subject_id"] for row in rows.to_pylist()}
+
+
+def _in_sheets(config: Config) -> dict[str, int]:
+    """Return the animals of the sheets; of one that cannot be read now, those loaded from it."""
+    layout = Layout(config.lake.root)
+    found: dict[str, int] = {}
+    for file in config.spreadsheets.animals:
+        try:
+            found |= _animals_of(file)
+        except MaplakeError:
+            known = read_state(layout, LAKE_NAME).get((ANIMALS, str(file)))
+            marks = known.files if known is not None else {}
+            in_lake = subjects_by_h2o(layout).items()
+            found |= {h2o: number for h2o, number in in_lake if marks.get(str(number)) == IN}
+    return found
+
+
+def _surgery_csv(config: Config) -> Path | None:
+    from maplake.readers.foraging_surgery import NAME
+
+    folder = config.foraging.meta_dir
+    return folder / NAME if folder is not None and (folder / NAME).is_file() else None
+
+
+def _in_surgery_csv(config: Config) -> set[int]:
+    from maplake.readers.foraging_surgery import animals_named
+
+    file = _surgery_csv(config)
+    with suppress(MaplakeError):
+        return animals_named(file) if file is not None else set()
+    return set()
+
+
+def _not_in_sheets(
+    sheets: Mapping[str, int], file: Path, tables: Mapping[str, pa.Table]
+) -> tuple[dict[str, pa.Table], list[SourceReport]]:
+    """Take out of the rows of ``Surgery.csv`` what sheets say; tell of names that they give others.
+
+    ``sheets`` has the numbers of the sheets' animals by their short names.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    holders = {h2o.lower(): number for h2o, number in sheets.items()}
+    keep, told = [], []
+    for row in tables[_H2O].to_pylist():
+        number, h2o = row["subject_id"], row["water_restriction_number"]
+        holder = holders.get(h2o.lower(), number)
+        if number in sheets.values():
+            continue
+        if holder == number:
+            keep.append(number)
+            continue
+        reason = f"{h2o} of animal {number} is the name of animal {holder} in a sheet of lake.toml"
+        told.append(SourceReport(ANIMALS, f"{file.name} {h2o}", FAILED, reason, path=str(file)))
+
+    def only(name: str, column: str, values: pa.Array) -> pa.Table:
+        return tables[name].filter(pc.is_in(tables[name][column], values))
+
+    numbers = pa.array(keep, pa.int64())
+    subjects = only("lab.subject", "subject_id", numbers)
+    water = only(_H2O, "subject_id", numbers)
+    people = only("lab.person", "username", subjects["username"])
+    return {"lab.person": people, "lab.subject": subjects, _H2O: water}, told
+
+
+def animals_of_surgery_csv(config: Config) -> dict[str, int]:
+    """Return the animals' numbers by their short names that ``Surgery.csv`` would enter."""
+    file = _surgery_csv(config)
+    if file is None:
+        return {}
+    from maplake.readers.foraging_surgery import read_surgeries
+
+    with suppress(MaplakeError), reading(file, ANIMALS):
+        rows = _not_in_sheets(_in_sheets(config), file, read_surgeries(file).tables)[0][_H2O]
+        return _by_name(rows)
+    return {}
+
+
+def _surgery_csv_of_config(config: Config, dry_run: bool) -> list[SourceReport]:
+    """Load the animals of ``Surgery.csv`` in ``foraging.meta_dir``, if it is there.
+
+    Of an animal that a sheet of lake.toml names, too, the sheet says all. Rows that cannot be used
+    are told one by one, and the others go in. In a dry run nothing is written.
+    """
+    file = _surgery_csv(config)
+    if file is None:
+        return []
+    from maplake.readers.foraging_surgery import animals_named, read_surgeries
+
+    report = SourceReport(ANIMALS, file.name, UNCHANGED, path=str(file))
+    known = read_state(Layout(config.lake.root), LAKE_NAME).get((ANIMALS, str(file)))
+    before = known.files if known is not None else {}
+    sheets = _in_sheets(config)
+    try:
+        with reading(file, ANIMALS):
+            records, named = read_surgeries(file), {str(n) for n in animals_named(file)}
+        tables, taken = _not_in_sheets(sheets, file, records.tables)
+        entered = list(tables.items())
+        changes = _enter(config, entered, file, dry_run=True)
+        if changes.added or changes.changed:
+            report.status, report.rows = PLANNED, changes.added + changes.changed
+            if not dry_run:
+                changes = _enter(config, entered, file, dry_run=False)
+                report.status, report.rows = IN, changes.added + changes.changed
+    except MaplakeError as error:
+        if error.exit_code != SpreadsheetError.exit_code:
+            raise
+        report.status, report.reason = FAILED, str(error)
+        return [report]
+    loaded = {str(number) for number in tables[_H2O]["subject_id"].to_pylist()}
+    marks = {n: IN if n in named else _GONE for n in sorted(before.keys() | loaded)}
+    if marks != before and not dry_run:
+        _remember(config, file, None, marks)
+    told = [(WAITING if s.item_type == "animal" else FAILED, s) for s in records.skipped]
+    rows = [
+        SourceReport(ANIMALS, f"{file.name} row {s.item}", status,
+                     f"{file.name}, row {s.item}: {s.reason}", path=str(file))
+        for status, s in told
+    ]  # fmt: skip
+    return [report, *rows, *taken, *_missed(config, {file: marks}, sheets.values())]
 
 
 def animals_of_config(config: Config, *, dry_run: bool = False) -> list[SourceReport]:
@@ -345,4 +487,4 @@ def animals_of_config(config: Config, *, dry_run: bool = False) -> list[SourceRe
             if not report.rows:
                 report.status = UNCHANGED
         reports.append(report)
-    return [*reports, *_missed(config, sheets)]
+    return [*reports, *_missed(config, sheets, _in_surgery_csv(config))]

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from datetime import date, datetime
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 from maplake import readers
@@ -28,6 +29,9 @@ _NAME_JOINED = "{YYYYMMDD}-{HHMMSS}.csv"
 #: What a file tells: the reader's name, h2o, start (ISO), and whether the file is all that is read.
 Told = tuple[str, str, str, bool]
 
+#: Files by the name of their reader, h2o and day: start, path, and what the system lists.
+_Days = dict[tuple[str, str, date], list[tuple[datetime, Path, File | None]]]
+
 
 def find(config: Config, seen: Seen) -> Found:
     """Find behavior sessions, in order of the rigs' priority, then those of joined files."""
@@ -37,8 +41,10 @@ def find(config: Config, seen: Seen) -> Found:
         for entry in listing.entries(rig.path, partial(found.unlisted, BEHAVIOR)):
             _add(entry, rig, config.behavior.min_file_kib, seen, found)
     config.require_paths("foraging")
+    days: _Days = defaultdict(list)
     for project in config.foraging.projects:
-        _joined(project, seen, found)
+        _joined(project, seen, found, days)
+    _add_days(days, found)
     return found
 
 
@@ -47,7 +53,12 @@ def _add(
 ) -> None:
     """Add the session that a file is of, if it is one."""
     path, file = Path(entry.path), File.listed(entry)
-    told = _tell(path) if file is None else seen.told(file, partial(_tell, path))
+    try:
+        with reading(path, BEHAVIOR):
+            told = _tell(path) if file is None else seen.told(file, partial(_tell, path))
+    except SourceError as error:
+        found.fault(BEHAVIOR, path, error)
+        return
     if told is None:
         if _LOOKS_LIKE.match(entry.name):
             found.misname(BEHAVIOR, path, _NAME)
@@ -124,9 +135,8 @@ def _source(path: Path, rig: str, told: Told, file: File | None) -> Source:
     )
 
 
-def _joined(root: Path, seen: Seen, found: Found) -> None:
-    """Find sessions whose files are joined by animal and day."""
-    days: dict[tuple[str, str, date], list[tuple[datetime, Path, File | None]]] = defaultdict(list)
+def _joined(root: Path, seen: Seen, found: Found, days: _Days) -> None:
+    """Find the files that are joined by animal and day."""
     for entry in listing.entries(root, partial(found.unlisted, BEHAVIOR)):
         path, file = Path(entry.path), File.listed(entry)
         tell = partial(_tell_joined, path)
@@ -140,20 +150,31 @@ def _joined(root: Path, seen: Seen, found: Found) -> None:
         for reader, h2o, start, alone in told:
             began = datetime.fromisoformat(start)
             days[reader, h2o, began.date()].append((began, path, file if alone else None))
-    for (reader, h2o, day), parts in sorted(days.items()):
-        parts.sort(key=lambda part: part[:2])
-        first, *more = [path for _, path, _ in parts]
-        known = [file for _, _, file in sorted(parts, key=lambda part: part[1]) if file is not None]
+
+
+def _add_days(days: _Days, found: Found) -> None:
+    """Add a session for each animal and day; an animal may change the project within a day."""
+    for (reader, h2o, day), files in sorted(days.items()):
+        name = f"{h2o}_{reader}_{day:%Y%m%d}"
+        kept: dict[tuple[datetime, str], tuple[Path, File | None]] = {}
+        for began, path, file in files:
+            first, _ = kept.setdefault((began, path.name), (path, file))
+            if first != path:  # a copy of a project
+                part = Part(BEHAVIOR, reader, path)
+                copy = Source(BEHAVIOR, name, path, h2o, day, start=began, parts=(part,))
+                found.skip(copy, f"the same was found first at {first}")
+        paths = [kept[key][0] for key in sorted(kept)]
+        known = [file for _, file in sorted(kept.values(), key=itemgetter(0)) if file is not None]
         found.add(
             Source(
                 BEHAVIOR,
-                f"{h2o}_{reader}_{day:%Y%m%d}",
-                first,
+                name,
+                paths[0],
                 h2o,
                 day,
-                start=parts[0][0],
-                parts=(Part(BEHAVIOR, reader, first, tuple(more)),),
-                stat_print=print_of([f.stat for f in known]) if len(known) == len(parts) else None,
+                start=min(kept)[0],
+                parts=(Part(BEHAVIOR, reader, paths[0], tuple(paths[1:])),),
+                stat_print=print_of([f.stat for f in known]) if len(known) == len(paths) else None,
             )
         )
 
@@ -165,9 +186,11 @@ def _is_joined(path: Path) -> bool:
 def _tell_joined(path: Path) -> list[Told]:
     told = []
     for reader in _readers(joins=True):
-        if reader.identify is None or not reader.find(path):
+        if reader.identify is None:
             continue
         with reading(path, reader.name):
+            if not reader.find(path):
+                continue
             stat_files([path])  # a pipe would wait for a writer for ever
             identity = reader.identify(path)
         if identity is not None:

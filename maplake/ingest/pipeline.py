@@ -177,7 +177,13 @@ def _foresee(config: Config, asked: _Asked, report: Report) -> None:
     layout = Layout(config.lake.root)
     for load in asked.of(_FIRST):
         report.sources += load(config, dry_run=True)
-    sheets = asked.of({entered.ANIMALS: entered.animals_of_sheets})
+    sheets = asked.of(
+        {
+            entered.LAB: entered.animals_of_surgery_csv,
+            entered.ANIMALS: entered.animals_of_sheets,
+        }
+    )
+    animals = {h2o: number for found in sheets for h2o, number in found(config).items()}
     plan = make_plan(
         config,
         layout,
@@ -186,7 +192,7 @@ def _foresee(config: Config, asked: _Asked, report: Report) -> None:
         asked.kinds,
         replace=asked.replace,
         again=asked.again,
-        animals=sheets[0](config) if sheets else None,
+        animals=animals,
     )
     _select(plan, config, asked)
     report.sources += [report_item(item) for item in plan.others]

@@ -14,7 +14,7 @@ from maplake.ingest.index import read_index
 from maplake.ingest.lakes import writing
 from maplake.ingest.publish import stage_records
 from maplake.ingest.report import SourceReport
-from maplake.ingest.session import FAILED, IN, PLANNED, SessionPlan, State
+from maplake.ingest.session import FAILED, IN, PLANNED, SKIPPED, SessionPlan, State
 from maplake.ingest.sources import BEHAVIOR
 from maplake.ingest.state import SourceState, read_state, state_name
 from maplake.layout import Layout, table_file
@@ -61,10 +61,14 @@ def of_config(config: Config, planned: Sequence[SessionPlan] | None = None) -> l
         if Path(h2o).name != h2o or not file.is_file():
             continue
         try:
-            days, _ = read_animal(file)
+            days, left_out = read_animal(file)
         except SourceError as error:
             reports.append(SourceReport(KIND, file.name, FAILED, str(error), h2o=h2o))
             continue
+        reports += [
+            SourceReport(KIND, row.item, SKIPPED, row.reason, h2o=h2o, path=str(file))
+            for row in left_out
+        ]
         reports += _sessions(config, days, sessions, file, dry_run=planned is not None)
     return reports
 

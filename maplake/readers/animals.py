@@ -29,15 +29,19 @@ from maplake.readers.cells import (
 from maplake.readers.sheets import find_sheet, load_rows
 from maplake.tables import TABLES
 
-__all__ = ["READER", "read"]
+__all__ = ["READER", "animal_tables", "read", "to_sex", "to_weight"]
 
 
-def _weight(text: str) -> float:
+def to_weight(text: str) -> float:
+    """Return a weight in g, more than 0."""
     value = to_number(text)
     if value <= 0:
         raise ValueError("a weight in g, more than 0")
     return value
 
+
+#: Returns M, F or Unknown.
+to_sex = one_of("M", "F", "Unknown", male="M", female="F", u="Unknown")
 
 _FIELDS = (
     Field("subject_id", whole(at_least=0), required=True),
@@ -45,10 +49,10 @@ _FIELDS = (
     Field("username", to_text),
     Field("cage_number", whole(at_least=0)),
     Field("date_of_birth", to_date),
-    Field("sex", one_of("M", "F", "Unknown", male="M", female="F", u="Unknown")),
+    Field("sex", to_sex),
     Field("animal_source", to_text),
     Field("wr_start_date", to_date),
-    Field("wr_start_weight", _weight),
+    Field("wr_start_weight", to_weight),
 )
 
 
@@ -79,15 +83,29 @@ def read(path: Path, _context: object = None) -> Records:
     for column in ("subject_id", "water_restriction_number"):
         mistakes += _repeated(rows, column)
     refuse(path, sorted(mistakes, key=lambda mistake: mistake.row))
-    animals = [values | {"sex": values["sex"] or "Unknown"} for _, values in rows]
+    return Records(tables=animal_tables([values for _, values in rows]))
+
+
+def animal_tables(rows: Sequence[dict[str, Any]]) -> dict[str, pa.Table]:
+    """Return what is entered about animals as rows of the lake.
+
+    Parameters
+    ----------
+    rows
+        Values of an animal by the columns of a sheet of animals; what is not there is not known.
+
+    Returns
+    -------
+    dict
+        Tables ``lab.person`` (the usernames), ``lab.subject`` and ``lab.water_restriction``.
+    """
+    animals = [values | {"sex": values["sex"] or "Unknown"} for values in rows]
     people = sorted({a["username"] for a in animals if a["username"] is not None})
-    return Records(
-        tables={
-            "lab.person": _table("lab.person", [{"username": name} for name in people]),
-            "lab.subject": _table("lab.subject", animals),
-            "lab.water_restriction": _table("lab.water_restriction", animals),
-        }
-    )
+    return {
+        "lab.person": _table("lab.person", [{"username": name} for name in people]),
+        "lab.subject": _table("lab.subject", animals),
+        "lab.water_restriction": _table("lab.water_restriction", animals),
+    }
 
 
 def _says_nothing_new(values: dict[str, Any], known: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ bpod starts a trial is no event, and a trial whose go cue never came is a trial.
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -221,7 +221,7 @@ class _Builder:
         if not trials:  # started in vain: the session begins with the next file
             return
         if not self.session:
-            self._start(file, bpod, task)
+            self._start(file, bpod)
         channels = {_channel(bpod, port): port for port in task.ports}
         self.skipped += [Skipped("setting", path.name, problem) for problem in bpod.problems]
         probability: tuple[float, ...] = ()
@@ -253,7 +253,7 @@ class _Builder:
             )
         self.subject = subject
 
-    def _start(self, file: SessionFile, bpod: BpodSession, task: _Task) -> None:
+    def _start(self, file: SessionFile, bpod: BpodSession) -> None:
         start = bpod.trials[0].start
         self.session = {
             "session_date": start.date(),
@@ -261,8 +261,6 @@ class _Builder:
             "session_datetime": start,
             "username": first_item(file.info("CREATOR-NAME")) or "unknown",
             "rig": self._rig(file),
-            "task": task.name,
-            "task_protocol": task.protocol,
         }
 
     def _rig(self, file: SessionFile) -> str:
@@ -366,7 +364,9 @@ class _Builder:
             reason = self.skipped[-1].reason if self.skipped else "there is none"
             raise FileFormatError("no trial can be used", file=path, found=reason)
         session = {name: [value] for name, value in self.session.items()}
-        session["trial_count"] = [self.trial]
+        tasks = Counter((row[1], row[2]) for row in self.rows["behavior_trial"])
+        (task, protocol), _ = tasks.most_common(1)[0]
+        session |= {"task": [task], "task_protocol": [protocol], "trial_count": [self.trial]}
         tables = {f"experiment.{name}": _table(name, self.rows[name]) for name in _COLUMNS}
         tables["experiment.session"] = as_table("experiment.session", session)
         info = {"bitcodes": self.bitcodes, "trial_total": self.trial, "h2o": self.subject}
@@ -457,7 +457,7 @@ READER = Reader(
     read=read,
     identify=identify,
     joins=True,
-    version=4,
+    version=5,
     changes={
         2: "a trial lasts until the next one starts, as published, not until END-TRIAL",
         3: "Double_dipped_to_{L,R,M} are double dips; beyond 9999 s start and end are cut, not "
@@ -465,5 +465,6 @@ READER = Reader(
         4: "a trial that lists the state GoCue without reaching it is a trial, as published; the "
         "state in which bpod starts a trial, at 0 s, is no event; notes of auto water and licks "
         "at the same time are as published",
+        5: "a day of several tasks has that of most of its trials",
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ _REWARDS = {f"reward_{letter}_accumulated:" for letter in PORTS.values()}
 _LABELS = {_VARIABLES, _UPDATED, _MOTORS, *_REWARDS,
            "Blocknumber:", "Random seed:", "TrialBitCode:"}  # fmt: skip
 _FIXED = ("reward_probabilities", "_ch_in", "_ch_out")  # never change within a bpod session
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass
@@ -203,7 +205,7 @@ def _add_prints(session: BpodSession, marks: _Marks) -> None:
     block = 1 if marks["Blocknumber:"] else None
     for trial, text in zip(trials, _printed(marks["Blocknumber:"], session), strict=True):
         # A trial without a number is in the block of the one before, the first in block 1.
-        block = int(text) if text is not None and text.isdigit() else block
+        block = int(text) if text is not None and _NUMBER.fullmatch(text) else block
         trial.block = block
     for trial, text in zip(trials, _printed(marks["TrialBitCode:"], session, 1), strict=True):
         trial.bitcode = text

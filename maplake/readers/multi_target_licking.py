@@ -9,7 +9,7 @@ started, while those that can be used are counted anew within each block.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +141,7 @@ def _take_apart(data: dict[str, Any]) -> _Session:
     starts, order = (_vector(data, name) for name in _ORDERED)
     settings = matlab.structs(data.get("TrialSettings", []), "TrialSettings")
     types = _vector(data, "TrialTypes")
-    targets = {name: matlab.split(data.get(name, []), len(starts)) for name in _TARGETS}
+    targets = {name: _matrices(data.get(name, []), len(starts)) for name in _TARGETS}
     lengths = {"MATLABStartTimes": len(starts), "TrialBlockOrder": len(order)}
     lengths |= {"TrialTypes": len(types), "TrialSettings": len(settings)}
     lengths |= {name: len(items) for name, items in targets.items()}
@@ -180,6 +180,12 @@ def _vector(data: dict[str, Any], name: str) -> _Array:
     if name not in data:
         raise FileFormatError("the field is missing", place=f"SessionData.{name}")
     return matlab.vector(data[name], name)
+
+
+def _matrices(value: Any, count: int) -> list[Any]:
+    """Return the matrix of each trial; a single one may have lost the cell that it was in."""
+    is_bare = count == 1 and isinstance(value, np.ndarray)
+    return [value] if is_bare else matlab.split(value, count)
 
 
 def _number(gui: dict[str, Any], name: str, place: str) -> float:
@@ -230,7 +236,7 @@ class _Builder:
             "session_time": [start.time()],
             "session_datetime": [start],
             "task": [TASK],
-            "task_protocol": [protocols[0]],
+            "task_protocol": [Counter(protocols).most_common(1)[0][0]],
             "trial_count": [len(protocols)],
         }
         tables = {f"experiment.{name}": _table(name, self.rows[name]) for name in _COLUMNS}
@@ -345,10 +351,11 @@ READER = Reader(
     identify=identify,
     priority=-1,
     recognise=matches_content,
-    version=3,
+    version=4,
     changes={
         2: "blocks keep their numbers and trials count anew within each, the first trial of a "
         "block that started has auto water, ports are at the trial's own Y_center",
         3: "a block's trial_count has its trials without end, too, as published",
+        4: "a session that mixes protocols has that of most of its trials",
     },
 )

@@ -5,6 +5,7 @@ Channels count from 0 in the order in which they were saved.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ CHANNELS: dict[str, int] = {"breathing": 2, "piezoelectric": 3}
 
 _DEFAULT_COUNTS = 32768.0  # 16-bit boards, whose metadata does not say niMaxInt
 _KINDS = ("MN", "MA", "XA", "DW")
+_COUNT = re.compile(r"[0-9]{1,9}")
 
 
 def find(folder: Path) -> Sequence[Path]:
@@ -42,7 +44,7 @@ def mv_per_bit(meta: Meta, channel: int) -> float:
         If there is no such analog channel, or keys are missing or damaged.
     """
     text = require(meta, "snsMnMaXaDw")
-    counts = [int(word) if word.strip().isdigit() else -1 for word in text.split(",")]
+    counts = [int(word) if _COUNT.fullmatch(word.strip()) else -1 for word in text.split(",")]
     if len(counts) != len(_KINDS) or min(counts) < 0:
         raise CorruptFileError(
             "not four channel counts", file=meta.path, place="key snsMnMaXaDw", found=text[:40]

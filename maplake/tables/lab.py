@@ -198,7 +198,7 @@ TABLES = (
         store=Store.LOOKUP,
         rows=(
             ("LaserGem473", 473.0, "Laser (Laser Quantum, Gem 473)"),
-            ("LED470", 470.0, "LED (Thor Labs, M470F3 - 470 nm, 17.2 mW (Min) fiber-coupled LED)"),
+            ("LED470", 470.0, "LED (Thor Labs, M470F3 - 470 nm, 17.2 mW (Min) Fiber-Coupled LED)"),
             ("OBIS470", 473.0, "OBIS 473nm LX 50mW Laser System: Fiber Pigtail (Coherent Inc)"),
         ),
     ),
