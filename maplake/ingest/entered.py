@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ANIMALS, LAB = "animals", "lab"
+_SURGERIES = "Surgery.csv"  # here, as its reader imports large libraries
 _H2O = "lab.water_restriction"
 #: Marks an animal that was in a sheet.
 _GONE = "gone"
@@ -342,18 +343,18 @@ def _in_sheets(config: Config) -> dict[str, int]:
 
 
 def _surgery_csv(config: Config) -> Path | None:
-    from maplake.readers.foraging_surgery import NAME
-
     folder = config.foraging.meta_dir
-    return folder / NAME if folder is not None and (folder / NAME).is_file() else None
+    return folder / _SURGERIES if folder is not None and (folder / _SURGERIES).is_file() else None
 
 
 def _in_surgery_csv(config: Config) -> set[int]:
+    file = _surgery_csv(config)
+    if file is None:
+        return set()
     from maplake.readers.foraging_surgery import animals_named
 
-    file = _surgery_csv(config)
     with suppress(MaplakeError):
-        return animals_named(file) if file is not None else set()
+        return animals_named(file)
     return set()
 
 

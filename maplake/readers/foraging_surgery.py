@@ -17,9 +17,8 @@ from maplake.readers.base import Records, Skipped
 from maplake.readers.cells import Field, Row, convert, refuse, to_date, to_text, whole
 from maplake.readers.sheets import load_rows
 
-__all__ = ["NAME", "animals_named", "read_surgeries"]
+__all__ = ["animals_named", "read_surgeries"]
 
-NAME = "Surgery.csv"
 _STATUS = ("training", "sacrificed")
 
 
