@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -180,10 +181,12 @@ class Bench:
         self.ops = run.ops
         end = state_of(self.root)
         self.restart()
-        for other in self.command.also:
-            watch(lambda other=other: maplake(self.folder, *other), self.root, look)
-        if self.command.also and state_of(self.root) != end:
-            raise AssertionError(f"{self.name}: {self.command.also} end elsewhere")
+        for others in permutations(self.command.also) if self.command.also else ():
+            for other in others:
+                watch(lambda other=other: maplake(self.folder, *other), self.root, look)
+            if state_of(self.root) != end:
+                raise AssertionError(f"{self.name}: {others} end elsewhere")
+            self.restart()
         self.states.append(end)
         if run.outside:
             raise AssertionError(f"{self.name} writes outside the lake: {sorted(run.outside)}")

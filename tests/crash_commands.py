@@ -36,8 +36,8 @@ class Command:
     whose
         Whose calls are tried, of a command that starts processes.
     also
-        Commands that bring the lake to the same end by another order of commits, as processes side
-        by side may.
+        Commands that bring the lake to the same end one after the other, in whatever order, as
+        processes side by side may.
     """
 
     arguments: tuple[str, ...]
@@ -147,16 +147,16 @@ def _done(code: int) -> None:
 
 _SESSION = ("session", SUBJECT, "1")
 _WORKERS = ("ingest", "--workers", "2", "--no-compute")
-_LATER_FIRST = tuple(
-    ("ingest", "--subject", SUBJECT, "--session", number, "--no-compute") for number in "21"
+_ONE_BY_ONE = tuple(
+    ("ingest", "--subject", SUBJECT, "--session", number, "--no-compute") for number in "12"
 )
 
 COMMANDS: dict[str, Command] = {
     "init": Command(("init",), nothing),
     "ingest (new lake)": Command(("ingest",), nothing),
     "ingest": Command(("ingest",), first_only),
-    "ingest --workers, committer": Command(_WORKERS, numbered, whose=OWN, also=_LATER_FIRST),
-    "ingest --workers, a worker": Command(_WORKERS, numbered, whose=WORKERS, also=_LATER_FIRST),
+    "ingest --workers, committer": Command(_WORKERS, numbered, whose=OWN, also=_ONE_BY_ONE),
+    "ingest --workers, a worker": Command(_WORKERS, numbered, whose=WORKERS, also=_ONE_BY_ONE),
     "ingest --replace": Command(("ingest", "--replace"), sorted_again),
     "compute": Command(("compute",), all_in),
     "compute --remove": Command(

@@ -248,7 +248,10 @@ class _Watcher:
                 continue
             try:
                 verdict = self._answer(_NOTICE.unpack(notice))
-            except BaseException:
+            except BaseException as error:
+                task = _NOTICE.unpack(notice)[1]
+                if isinstance(error, OSError) and not Path(f"/proc/{task}").exists():
+                    continue  # it was killed meanwhile, as workers are
                 os.kill(self.child, signal.SIGKILL)
                 raise
             answer = _ANSWER.pack(_NOTICE.unpack(notice)[0], 0, -verdict, 0 if verdict else _GO_ON)
