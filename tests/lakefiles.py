@@ -429,3 +429,14 @@ def small_lake(root: Path, **options) -> list[Session]:
     write_lab(root, [101, 102])
     finish(root, **options)
     return sessions
+
+
+def trials(n=3, shift=0.0):
+    """Return n rows of experiment.session_trial, not in order."""
+    return pa.table(
+        {
+            "trial": pa.array(range(n, 0, -1), pa.int32()),
+            "start_time": [float(i) + shift for i in range(n, 0, -1)],
+            "stop_time": [i + 0.5 for i in range(n, 0, -1)],
+        }
+    )
