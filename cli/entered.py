@@ -28,7 +28,7 @@ def load_animal(
     context: typer.Context, file: SheetFile, dry_run: DryRun = False, json: JsonOption = False
 ) -> None:
     """Load a spreadsheet of animals; what it says otherwise than before is corrected."""
-    from maplake.ingest.entered import load_animals
+    from maplake.ingest.animals import load_animals
 
     state = state_of(context, json=json)
     _finish(state.output, load_animals(state.config, file, dry_run), dry_run)

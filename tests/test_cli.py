@@ -264,7 +264,7 @@ class Changes:
 @pytest.mark.parametrize(
     ("command", "where"),
     [
-        ("load-animal", "maplake.ingest.entered.load_animals"),
+        ("load-animal", "maplake.ingest.animals.load_animals"),
         ("load-insertion-location", "maplake.ingest.locations.load_insertion_location"),
     ],
 )

@@ -22,8 +22,8 @@ from maplake.compute.settled import is_settled
 from maplake.compute.stale import remove, standing
 from maplake.config import load
 from maplake.errors import ConfigError, IntegrityError, NotFoundError, SchemaError
+from maplake.ingest.animals import load_animals
 from maplake.ingest.delete import Target, delete, undelete
-from maplake.ingest.entered import load_animals
 from maplake.ingest.state import read_state
 from maplake.layout import Layout
 from maplake.query.check import check

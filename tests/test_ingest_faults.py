@@ -19,7 +19,7 @@ from maplake.errors import (
     NotFoundError,
 )
 from maplake.ingest import pipeline
-from maplake.ingest.entered import load_animals
+from maplake.ingest.animals import load_animals
 from maplake.ingest.lakes import init
 from maplake.ingest.status import status
 from maplake.readers import kilosort

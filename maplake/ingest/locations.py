@@ -6,15 +6,14 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
-from datetime import datetime, time
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maplake.config import Config
 from maplake.errors import MaplakeError, SpreadsheetError
 from maplake.ingest.entered import Changes, sheet_reader
-from maplake.ingest.index import read_index
 from maplake.ingest.lakes import read_global, stage_global, update_catalog, writing
 from maplake.ingest.location_rows import (
     KIND,
@@ -22,9 +21,8 @@ from maplake.ingest.location_rows import (
     gone_from,
     of_earlier,
     tables_of,
-    times_named,
 )
-from maplake.ingest.plan import subjects_by_h2o
+from maplake.ingest.location_sessions import LakeSessions, animal_of, place_of, sessions_of
 from maplake.ingest.publish import rewrite, stage_records
 from maplake.ingest.report import SourceReport
 from maplake.ingest.session import (
@@ -33,15 +31,11 @@ from maplake.ingest.session import (
     PLANNED,
     UNCHANGED,
     WAITING,
-    Item,
     SessionPlan,
-    State,
 )
-from maplake.ingest.sources import BEHAVIOR, EPHYS, reading
-from maplake.ingest.starts import session_datetime
+from maplake.ingest.sources import reading
 from maplake.ingest.state import SourceState, hash_file, read_state
 from maplake.layout import LAKE_NAME, Layout, table_file
-from maplake.readers.sheets import animal_named
 from maplake.tables import get
 from maplake.writers.commit import Stage, commit
 from maplake.writers.lock import staging_run
@@ -52,18 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["KIND", "load_insertion_location", "of_config"]
 
 _SHEETS = "insertion_locations"
-_CONCERNED = (BEHAVIOR, EPHYS, KIND)
 #: How many rows that go a message lists.
 _SHOWN = 20
-
-
-@dataclass(frozen=True)
-class _Session:
-    session: int
-    start: datetime
-    named: frozenset[str]  # HHMMSS in the names of its behavior files; foraging joins several
-    insertions: frozenset[int]
-    behavior: str
 
 
 def load_insertion_location(config: Config, file: Path, dry_run: bool = False) -> Changes:
@@ -82,7 +66,7 @@ def load_insertion_location(config: Config, file: Path, dry_run: bool = False) -
     -------
     What changed; rows that match no insertion, or more than one, are its ``problems``.
     """
-    lake = _Lake(Layout(config.lake.root))
+    lake = LakeSessions(Layout(config.lake.root))
     changes, _, _ = _load(config, file, lake, {}, dry_run=dry_run, whole=False)
     if not dry_run:
         update_catalog(config)
@@ -104,7 +88,7 @@ def of_config(config: Config, planned: Sequence[SessionPlan] | None = None) -> l
     """
     reports, dry_run = [], planned is not None
     for file in config.spreadsheets.insertion_locations:
-        lake = _Lake(Layout(config.lake.root), planned or ())
+        lake = LakeSessions(Layout(config.lake.root), planned or ())
         known = read_state(lake.layout, LAKE_NAME).get((_SHEETS, str(file)))
         try:
             with reading(file, KIND):
@@ -134,77 +118,6 @@ def _removed(what: Sequence[str]) -> str:
     return f"rows that are no longer in the sheet go: {'; '.join(what[:_SHOWN])}{more}"
 
 
-class _Lake:
-    """The animals and sessions that a sheet is held against, looked at once.
-
-    What others commit while it is loaded was not held against it, and is not said to be.
-    ``planned`` are sessions that a run would take in before: they count as if they were there.
-    """
-
-    def __init__(self, layout: Layout, planned: Iterable[SessionPlan] = ()) -> None:
-        self.layout = layout
-        self.planned = {s.name: s for s in planned if _concerned(s.todo)}
-        self.subjects = subjects_by_h2o(layout)
-        self.subjects |= {s.h2o: s.subject_id for s in self.planned.values()}
-        self.states = read_index(layout)
-        self._prints = {name: _print_of(state) for name, state in self.states.items()}
-        self._prints |= dict.fromkeys(self.planned, PLANNED)
-
-    def look_again(self, names: Iterable[str]) -> None:
-        """See what was loaded into sessions just now."""
-        for name in names:
-            self.states[name] = read_state(self.layout, name)
-            self._prints[name] = _print_of(self.states[name])
-
-    def digest(self, content: str) -> str:
-        """Return a hash over a sheet's own and all animals and sessions that its rows may mean."""
-        animals = (f"{h2o} {subject}" for h2o, subject in sorted(self.subjects.items()))
-        return _hash([content, *animals, *self._lines().values()])
-
-    def prints_of(self, texts: Mapping[str, str]) -> dict[str, str]:
-        """Return, by animal, a hash over the text of its rows and its sessions.
-
-        Parameters
-        ----------
-        texts
-            The rows of each animal, by its water restriction number in lower case.
-        """
-        numbers = {h2o.lower(): number for h2o, number in self.subjects.items()}
-        sessions: dict[str, list[str]] = defaultdict(list)
-        for name, line in self._lines().items():
-            sessions[name.partition("_")[0]].append(line)
-        return {
-            animal: _hash([text, *sessions.get(str(numbers.get(animal)), [])])
-            for animal, text in texts.items()
-        }
-
-    def _lines(self) -> dict[str, str]:
-        return {n: f"{n} {text}" for n, text in self._prints.items() if n != LAKE_NAME}
-
-
-def _concerned(items: Iterable[Item]) -> list[Item]:
-    return [item for item in items if item.source.kind in _CONCERNED]
-
-
-def _print_of(session: State) -> str:
-    # Not what was computed from them: `compute` changes nothing for a sheet.
-    return "\n".join(
-        f"{state.kind} {state.name} {_edition(state)}"
-        for state in session.values()
-        if state.status == IN and state.kind in _CONCERNED
-    )
-
-
-def _edition(state: SourceState) -> str:
-    """Return what tells a source's rows from those of other files, or of a corrected reader."""
-    since = f" {state.reader_version}" if state.reader_version > 1 else ""
-    return f"{state.fingerprint}{since}"
-
-
-def _hash(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
 def _remember(config: Config, file: Path, prints: Mapping[str, str], digest: str) -> None:
     """Keep what a sheet was held against; the digest is blank if not all of it was loaded."""
     with writing(config) as layout:
@@ -218,7 +131,7 @@ def _remember(config: Config, file: Path, prints: Mapping[str, str], digest: str
 def _load(
     config: Config,
     file: Path,
-    lake: _Lake,
+    lake: LakeSessions,
     known: Mapping[str, str],
     *,
     dry_run: bool = False,
@@ -235,7 +148,7 @@ def _load(
     lake
         Its animals and sessions; sees what is loaded.
     known
-        Hashes of the animals whose rows were loaded whole before; see _Lake.prints_of.
+        Hashes of the animals whose rows were loaded whole before; see LakeSessions.prints_of.
     dry_run
         Only say what would change.
     whole
@@ -272,12 +185,12 @@ def _load(
         reports.append(SourceReport(KIND, f"{file.name} row {item.item}", FAILED, text))
     faulty: set[str] = set(records.info.get("faulty", ()))  # other readers know of no animals
     rows: list[InsertionRow] = records.info["rows"]
-    sessions = _sessions(lake, {_animal(row, subjects) or 0 for row in rows})
+    sessions = sessions_of(lake, {animal_of(row, subjects) or 0 for row in rows})
     sheets = config.spreadsheets.insertion_locations
     earlier = sheets[: sheets.index(file)] if whole else ()
     todo: dict[Place, InsertionRow] = {}
     for row in rows:
-        place, problem = _place(row, sessions, subjects)
+        place, problem = place_of(row, sessions, subjects)
         status = WAITING if place is None else FAILED
         other = None if place is None else of_earlier(lake.states, place, earlier)
         if place is not None and place in todo:  # to the reader, with and without a time are two
@@ -316,11 +229,6 @@ def _load(
     return changes, reports, {a: print_ for a, print_ in prints.items() if a not in faulty}
 
 
-def _animal(row: InsertionRow, subjects: Mapping[str, int]) -> int | None:
-    h2o = row.water_restriction_number
-    return animal_named(h2o, subjects) if h2o else row.subject_id
-
-
 def _enter_projects(config: Config, file: Path, rows: Mapping[Place, InsertionRow]) -> None:
     """Put the sessions into the projects that their rows name."""
     found = {(p.subject_id, p.session, r.project) for p, r in rows.items() if r.project}
@@ -341,78 +249,6 @@ def _enter_projects(config: Config, file: Path, rows: Mapping[Place, InsertionRo
     columns = ("subject_id", "session", "project_name")
     data = [dict(zip(columns, row, strict=True)) for row in sorted(found)]
     enter(config, member.full_name, pa.Table.from_pylist(data, schema=member.arrow_schema), file)
-
-
-def _sessions(lake: _Lake, subjects: AbstractSet[int]) -> dict[int, list[_Session]]:
-    """Return the sessions of animals that are in the lake, with their probes, by animal."""
-    sessions: dict[int, list[_Session]] = defaultdict(list)
-    for name, session in lake.states.items():
-        for state in session.values() if name not in lake.planned else ():
-            if state.subject_id not in subjects or state.kind != BEHAVIOR or state.status != IN:
-                continue
-            if state.subject_id is None or state.session is None:
-                continue
-            probes = frozenset(
-                s.insertion_number or 0
-                for s in session.values()
-                if s.kind == EPHYS and s.status == IN
-            )
-            key = {"subject_id": state.subject_id, "session": state.session}
-            start = session_datetime(lake.layout.root / table_file(get("experiment.session"), key))
-            if start is not None:
-                named = datetime.fromisoformat(state.start) if state.start else start
-                found = _Session(
-                    state.session, start, times_named(named, state.files), probes, _edition(state)
-                )
-                sessions[state.subject_id].append(found)
-    for plan in lake.planned.values():
-        if plan.subject_id in subjects:
-            sessions[plan.subject_id].append(_planned(plan))
-    return sessions
-
-
-def _planned(plan: SessionPlan) -> _Session:
-    """Return a session as a run would take it in."""
-    known = [s for s in plan.state.values() if s.status == IN]
-    probes = {s.insertion_number or 0 for s in known if s.kind == EPHYS}
-    probes |= {i.source.insertion_number or 0 for i in plan.todo if i.source.kind == EPHYS}
-    is_read = any(item.source.kind == BEHAVIOR for item in plan.todo)
-    behavior = PLANNED if is_read else "".join(_edition(s) for s in known if s.kind == BEHAVIOR)
-    files = [file for s in known if s.kind == BEHAVIOR for file in s.files]
-    read = (item.source.parts for item in plan.items if item.source.kind == BEHAVIOR)
-    files += [str(path) for parts in read for part in parts for path in part.paths]
-    named = times_named(plan.start, files)
-    return _Session(plan.session, plan.start, named, frozenset(probes), behavior)
-
-
-def _place(
-    row: InsertionRow, sessions: Mapping[int, Sequence[_Session]], subjects: Mapping[str, int]
-) -> tuple[Place | None, str]:
-    h2o, subject = row.water_restriction_number, _animal(row, subjects)
-    if subject is None:
-        return None, f"no animal has the water restriction number {h2o!r}"
-    if row.subject_id is not None and row.subject_id != subject:
-        return None, f"{h2o} is animal {subject}, not {row.subject_id}"
-    day = [s for s in sessions.get(subject, []) if s.start.date() == row.session_date]
-    if row.behaviour_time is not None:
-        named = [s for s in day if f"{row.behaviour_time:%H%M%S}" in s.named]
-        day = named or [s for s in day if _clock(s.start) == row.behaviour_time]
-    if len(day) != 1:
-        when = f"{row.session_date}" + (f" {row.behaviour_time}" if row.behaviour_time else "")
-        many = f"{len(day)} sessions; give behaviour_time (HHMMSS)" if day else "no session"
-        return None, f"{h2o or subject} has {many} on {when} in the lake"
-    session = day[0]
-    if row.insertion_number not in session.insertions:
-        known = ", ".join(map(str, sorted(session.insertions))) or "none"
-        return None, (
-            f"session {session.session} of {h2o or subject} has no probe insertion "
-            f"{row.insertion_number} in the lake (it has: {known})"
-        )
-    return Place(subject, session.session, row.insertion_number, session.behavior), ""
-
-
-def _clock(moment: datetime) -> time:
-    return moment.time().replace(microsecond=0)
 
 
 def _load_session(

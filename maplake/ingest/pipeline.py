@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from maplake.config import Config
 from maplake.errors import NotFoundError
-from maplake.ingest import archive, ccf, entered, locations, session_meta
+from maplake.ingest import animals, archive, ccf, lab_lists, locations, session_meta, surgery_csv
 from maplake.ingest.decide import Again, never
 from maplake.ingest.index import read_index
 from maplake.ingest.lakes import update_catalog, writing
@@ -32,8 +32,8 @@ Ready = Callable[[str, Sequence[Source]], bool]
 #: Everything that ``ingest`` knows, in the order in which it is taken in.
 KINDS = (
     ccf.KIND,
-    entered.LAB,
-    entered.ANIMALS,
+    lab_lists.LAB,
+    animals.ANIMALS,
     BEHAVIOR,
     EPHYS,
     LFP,
@@ -46,8 +46,8 @@ KINDS = (
 #: The configuration's name for the paths of each kind.
 PATHS = {
     ccf.KIND: ("ccf",),
-    entered.LAB: ("foraging",),
-    entered.ANIMALS: ("animals",),
+    lab_lists.LAB: ("foraging",),
+    animals.ANIMALS: ("animals",),
     BEHAVIOR: ("behavior", "foraging"),
     EPHYS: ("ephys",),
     LFP: ("ephys",),
@@ -63,8 +63,8 @@ _SHOWN = 20
 #: What is loaded as a whole before the sessions, and after them.
 _FIRST = {
     ccf.KIND: ccf.of_config,
-    entered.LAB: entered.lab_of_config,
-    entered.ANIMALS: entered.animals_of_config,
+    lab_lists.LAB: lab_lists.lab_of_config,
+    animals.ANIMALS: animals.animals_of_config,
 }
 _LAST = {BEHAVIOR: session_meta.of_config, locations.KIND: locations.of_config}
 
@@ -179,11 +179,11 @@ def _foresee(config: Config, asked: _Asked, report: Report) -> None:
         report.sources += load(config, dry_run=True)
     sheets = asked.of(
         {
-            entered.LAB: entered.animals_of_surgery_csv,
-            entered.ANIMALS: entered.animals_of_sheets,
+            lab_lists.LAB: surgery_csv.animals_of_surgery_csv,
+            animals.ANIMALS: animals.animals_of_sheets,
         }
     )
-    animals = {h2o: number for found in sheets for h2o, number in found(config).items()}
+    numbers = {h2o: number for found in sheets for h2o, number in found(config).items()}
     plan = make_plan(
         config,
         layout,
@@ -192,7 +192,7 @@ def _foresee(config: Config, asked: _Asked, report: Report) -> None:
         asked.kinds,
         replace=asked.replace,
         again=asked.again,
-        animals=animals,
+        animals=numbers,
     )
     _select(plan, config, asked)
     report.sources += [report_item(item) for item in plan.others]
