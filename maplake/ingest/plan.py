@@ -153,7 +153,7 @@ def make_plan(
     _place_others(plan, sessions, config, kinds, Starts(layout), plan.seen)
     plan.sessions = sorted(sessions.values(), key=lambda s: (s.subject_id, s.session))
     if not kinds or HISTOLOGY in kinds:
-        find_histology.place(config, plan.sessions)
+        plan.others += find_histology.place(config, plan.sessions)
     wanted = Wanted(kinds, settings_of(config), replace, again)
     for session in plan.sessions:
         decide(session, wanted)

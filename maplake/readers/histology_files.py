@@ -7,18 +7,22 @@ share (``landmarks_{h2o}_{YYYYMMDD}[_{HHMMSS}]_{probe}``, or ``…channel_locati
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path, PurePath
 
 from maplake.errors import AmbiguousSourceError, FileFormatError, UnreadableFileError
 from maplake.readers.listing import files_below
 
-__all__ = ["Insertion", "by_shank", "locate", "matching", "pair_shanks"]
+__all__ = ["Insertion", "Named", "by_shank", "locate", "matching", "named_below", "pair_shanks"]
 
 CHANNEL_LOCATIONS = "channel_locations"
+_FOLDER = "histology"
 _SHANK = r"(?:_shank_?(?P<shank>\d+))?"
+_TAILS = rf"_{CHANNEL_LOCATIONS}{_SHANK}\.json", r"(?:_\d)?(?:_siteInfo\.mat|\.csv)"
+_HEADS = "", "landmarks_"
 _LOCATIONS = re.compile(rf"(?P<prefix>.*?){CHANNEL_LOCATIONS}{_SHANK}\.json")
 
 
@@ -37,6 +41,17 @@ class Insertion:
     relative: PurePath | None = None
 
 
+@dataclass(frozen=True)
+class Named:
+    """Whose histology a file is by its name; ``time`` (HHMMSS) only where there is one."""
+
+    path: Path
+    h2o: str
+    day: date
+    time: str | None
+    insertion_number: int
+
+
 def locate(root: Path, insertion: Insertion) -> Path | None:
     """Return the path by which to read an insertion's histology, or None without any.
 
@@ -53,7 +68,7 @@ def locate(root: Path, insertion: Insertion) -> Path | None:
         If a folder cannot be listed.
     """
     animal = root / insertion.h2o
-    shared = animal / "histology"
+    shared = animal / _FOLDER
     found = _named_locations(shared, insertion)
     if found is None:
         own = [animal / f"{insertion.start:%Y%m%d}_{insertion.insertion_number}"]
@@ -62,9 +77,33 @@ def locate(root: Path, insertion: Insertion) -> Path | None:
     return found or _landmarks(shared, insertion)
 
 
+def named_below(root: Path) -> Iterator[Named]:
+    """Yield the files of ``{h2o}/histology`` whose names say whose they are.
+
+    Raises
+    ------
+    UnreadableFileError
+        If a folder cannot be listed.
+    """
+    for animal in _entries(root):
+        h2o, folder = animal.name, animal / _FOLDER
+        mine = rf"{re.escape(h2o)}_(?P<day>\d{{8}})(?:_(?P<time>\d{{6}}))?_(?P<number>\d+)"
+        patterns = [re.compile(h + mine + t) for h, t in zip(_HEADS, _TAILS, strict=True)]
+        for name in _names(folder) if animal.is_dir() else ():
+            match = next((m for p in patterns if (m := p.fullmatch(name))), None)
+            with suppress(ValueError):  # a day that there is not
+                if match is not None:
+                    day = datetime.strptime(match["day"], "%Y%m%d").date()
+                    yield Named(folder / name, h2o, day, match["time"], int(match["number"]))
+
+
 def _names(folder: Path) -> list[str]:
+    return [path.name for path in _entries(folder) if path.is_file()]
+
+
+def _entries(folder: Path) -> list[Path]:
     try:
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+        return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -99,13 +138,13 @@ def _stem(folder: Path, pattern: re.Pattern[str], insertion: Insertion) -> str |
 
 
 def _named_locations(shared: Path, insertion: Insertion) -> Path | None:
-    pattern = _session(insertion, "", rf"_{CHANNEL_LOCATIONS}{_SHANK}\.json")
+    pattern = _session(insertion, _HEADS[0], _TAILS[0])
     stem = _stem(shared, pattern, insertion)
     return None if stem is None else shared / f"{stem}_{CHANNEL_LOCATIONS}"
 
 
 def _landmarks(shared: Path, insertion: Insertion) -> Path | None:
-    pattern = _session(insertion, "landmarks_", r"(?:_\d)?(?:_siteInfo\.mat|\.csv)")
+    pattern = _session(insertion, _HEADS[1], _TAILS[1])
     stem = _stem(shared, pattern, insertion)
     return None if stem is None else shared / stem
 
