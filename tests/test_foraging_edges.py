@@ -66,6 +66,11 @@ def test_one_trial(tmp_path):
         best = 0.4 + (1 - 0.9 ** (stay + 1) - 0.16) / (stay + 1)
         assert stats["session_foraging_eff_optimal"] == pytest.approx(1 / best, rel=1e-12)
         assert lake.sql("FROM foraging.block_fraction").fetchall() == []  # too short
+        matched = lake.sql("FROM foraging.session_matching ORDER BY water_port").pl()
+        assert matched["water_port"].to_list() == ["left", "middle", "right"]
+        assert matched["block_count"].to_list() == [0, 0, 0]
+        nothing = matched.select("reward_share", "choice_share", "match_idx", "bias")
+        assert nothing.null_count().row(0) == (3, 3, 3, 3)
 
 
 @pytest.mark.parametrize(("protocol", "waits", "blocks"), [

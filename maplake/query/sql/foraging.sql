@@ -236,6 +236,7 @@ LEFT JOIN port AS p USING (subject_id, session, block, water_port);
 
 -- Matching: the line through log2(choices here : elsewhere) against log2(rewards here : elsewhere)
 -- of the blocks, by least squares; blocks where one of them is zero or everything are left out.
+-- A session without such blocks has its rows, too, as published.
 CREATE VIEW foraging.session_matching AS
 WITH ratio AS (
     SELECT *,
@@ -255,11 +256,19 @@ total AS (
     SELECT subject_id, session, sum(reward_num) AS rewards, sum(choice_num) AS choices
     FROM foraging.block_fraction
     GROUP BY subject_id, session
+),
+port AS (
+    SELECT s.subject_id, s.session, w.water_port
+    FROM (
+        SELECT DISTINCT subject_id, session FROM experiment.behavior_trial
+        WHERE task LIKE 'foraging%'
+    ) AS s
+    CROSS JOIN (SELECT water_port FROM experiment.water_port WHERE water_port NOT LIKE 'mtl%') AS w
 )
 SELECT
-    l.subject_id,
-    l.session,
-    l.water_port,
+    p.subject_id,
+    p.session,
+    p.water_port,
     (sum(l.reward_num) / nullif(any_value(t.rewards), 0))::DOUBLE AS reward_share,
     (sum(l.choice_num) / nullif(any_value(t.choices), 0))::DOUBLE AS choice_share,
     count(l.reward_log)::INTEGER AS block_count,
@@ -267,9 +276,10 @@ SELECT
         THEN regr_slope(l.choice_log, l.reward_log) END AS match_idx,
     CASE WHEN min(l.reward_log) < max(l.reward_log)
         THEN regr_intercept(l.choice_log, l.reward_log) END AS bias
-FROM logs AS l
-JOIN total AS t USING (subject_id, session)
-GROUP BY l.subject_id, l.session, l.water_port;
+FROM port AS p
+LEFT JOIN logs AS l USING (subject_id, session, water_port)
+LEFT JOIN total AS t USING (subject_id, session)
+GROUP BY p.subject_id, p.session, p.water_port;
 
 -- Rewards per choice of a block against what its probabilities, the water that was there, and
 -- the best strategy would give.
