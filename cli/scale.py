@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Scheduler", "choose_scheduler", "print_commands"]
 
+_NONE = "none"
+
 Scheduler = Annotated[
     str | None,
-    typer.Option(help="A Dask cluster that works instead, e.g. tcp://host:8786; see [dask]."),
+    typer.Option(
+        help="A Dask cluster that works instead, e.g. tcp://host:8786; see [dask]. "
+        f'"{_NONE}": this machine works, whatever [dask] says.'
+    ),
 ]
 
 
@@ -36,9 +41,10 @@ def choose_scheduler(state: State, scheduler: str | None) -> None:
         return
     from maplake.executors import is_cluster
 
-    if not is_cluster(scheduler):
+    if scheduler != _NONE and not is_cluster(scheduler):
         raise typer.BadParameter(
-            "give an address such as tcp://host:8786, or a scheduler file (.json)",
+            "give an address such as tcp://host:8786, a scheduler file (.json), or "
+            f'"{_NONE}" to work on this machine',
             param_hint="--scheduler",
         )
     config = state.config
@@ -76,6 +82,8 @@ def print_commands(
 
 
 def _command(state: State, session: Any, kinds: Sequence[str], *, replace_old: bool) -> list[str]:
+    from maplake.executors import is_cluster
+
     words = _program()
     if state.config.file is not None:
         words += ["--config", str(state.config.file.resolve())]
@@ -83,6 +91,8 @@ def _command(state: State, session: Any, kinds: Sequence[str], *, replace_old: b
         words += ["--lake", str(state.config.lake.root)]
     words += ["--quiet", "ingest", *kinds]
     words += ["--subject", str(session.subject_id), "--session", str(session.session)]
+    if is_cluster(state.config.dask.scheduler):
+        words += ["--scheduler", _NONE]  # the job itself is where it is to be read
     return [*words, "--no-compute", *(["--replace"] if replace_old else [])]
 
 
