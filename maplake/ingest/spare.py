@@ -179,7 +179,7 @@ def set_aside(config: Config) -> list[str]:
     layout = Layout(root)
     check_version(layout)
     moved = []
-    folder = PurePosixPath(".maplake", "set-aside", f"{datetime.now():%Y%m%dT%H%M%S}")
+    folder = PurePosixPath(".maplake", "set-aside", f"{datetime.now():%Y%m%dT%H%M%S.%f}")
     with write_lock(root, config.lake.lock_timeout_s), files.lake_faults(root):
         recover(layout)
         books = {LAKE_NAME, *(path.stem for path in (layout.meta / "manifest").glob(RECORDS))}
