@@ -282,7 +282,7 @@ maplake/query/absent.py:1 maplake/query/aligned.py:5 maplake/query/analysis.py:1
 maplake/query/catalog.py:5 maplake/query/check.py:9 maplake/query/check_compact.py:2
 maplake/query/conditions.py:2 maplake/query/connection.py:2 maplake/query/effects.py:2
 maplake/query/handover.py:1 maplake/query/overview.py:1 maplake/query/partition.py:5
-maplake/query/selectivity.py:2 maplake/query/views.py:9 maplake/reports/facts.py:3
+maplake/query/selectivity.py:2 maplake/query/views.py:8 maplake/reports/facts.py:3
 """
 _SQL = re.compile(r"\b(SELECT|FROM|WHERE|JOIN|COPY|CREATE|ATTACH|DETACH|COMMENT ON|DROP|SET)\b")
 

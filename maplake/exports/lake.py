@@ -112,6 +112,7 @@ def export_lake(
         root,
         conditions=settings.conditions if settings else {},
         align_types=settings.align_types if settings else {},
+        like=lake.root,
     )
     return Exported(root, keys, len(done), sum(int(entry["bytes"]) for entry in done.values()))
 

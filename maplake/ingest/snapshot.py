@@ -250,13 +250,13 @@ def opened(root: Path, name: str) -> Path:
                 if target.exists():
                     files.replace(target, layout.staging / f"{run}.forgotten")
                 files.replace(aside, target)
-                _build(target, _read(folder))
+                _build(layout, target, _read(folder))
                 files.discard(layout.staging / f"{run}.forgotten")
     elif not catalog.is_usable(target, catalog.read_settings(target)):
         # Who opened it first died before that, or the lake was moved; without it, views are made
         # for each reader.
         with suppress(MaplakeError, OSError), write_lock(root, timeout_s=0):
-            _build(target, _read(folder))
+            _build(layout, target, _read(folder))
     return target
 
 
@@ -302,7 +302,7 @@ def export(root: Path, name: str, folder: Path) -> Path:
             files.replace(aside, folder)
         finally:
             files.remove(aside)
-        _build(folder, _read(source))
+        _build(layout, folder, _read(source))
     return folder
 
 
@@ -328,8 +328,8 @@ def _give(layout: Layout, snapshot: Path, target: Path, *, copies: bool = False)
         give(record, target / ".maplake" / record.relative_to(snapshot))
 
 
-def _build(folder: Path, about: Snapshot) -> None:
-    catalog.build(folder, **about.settings)
+def _build(layout: Layout, folder: Path, about: Snapshot) -> None:
+    catalog.build(folder, **about.settings, like=layout.root)
 
 
 def delete(config: Config, name: str) -> int:

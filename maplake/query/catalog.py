@@ -22,8 +22,8 @@ from maplake.errors import LakeError, LakeReadOnlyError
 from maplake.layout import Layout
 from maplake.query.conditions import check_align_types, check_conditions
 from maplake.query.own_conditions import Configured, check_conflicts, configured_ones
-from maplake.query.sqltext import literal
-from maplake.query.views import AlignRow, created, in_quick_order, statements
+from maplake.query.sqltext import full_identifier, literal
+from maplake.query.views import AlignRow, created, in_quick_order, statements, view_made
 from maplake.version import version
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ _STORAGE = "v1.0.0"
 _HEADER = "-- maplake catalog "
 _REPLACE = "CREATE OR REPLACE VIEW"
 _NOTE = "-- The views and macros of lake.duckdb for an in-memory connection: .read views.sql"
+#: Views that hold the conditions and alignments of a lab.
+_OWN = {"psth.trial_set", "psth.trial_condition", "psth.align_type"}
+_VIEW = re.compile("^CREATE VIEW", re.MULTILINE)
 _COMMENT_LINES = re.compile(r"^\s*--.*\n", re.MULTILINE)
 #: Nobody writes at a catalog for so long (s).
 _LEFTOVER_S = 600
@@ -152,6 +155,7 @@ def build(
     *,
     conditions: Mapping[str, Configured] | None = None,
     align_types: Mapping[str, AlignRow] | None = None,
+    like: Path | None = None,
 ) -> None:
     """Write ``lake.duckdb`` and ``views.sql`` of the lake at ``root``.
 
@@ -167,6 +171,10 @@ def build(
     align_types
         The lab's own alignments by name: trial event, trial offset, time offset (s), start and
         end of the window (s).
+    like
+        A lake whose catalog may differ from this one in the views of files alone, as that of one
+        it was copied from: then it is copied, and those are made anew, in a third of the time.
+        Without it the lake's own is tried.
 
     Raises
     ------
@@ -188,7 +196,7 @@ def build(
     tag = uuid.uuid4().hex
     database, views = (root / f".{path.name}.{tag}" for path in (layout.catalog, layout.views))
     try:
-        _write(database, layout, made, settings)
+        _write(database, layout, made, settings, Layout(like or root))
         views.write_text(as_script(made, settings), encoding="utf-8", newline="\n")
         with suppress(OSError):  # of a program that opened the former catalog to write
             layout.catalog.with_name(f"{layout.catalog.name}.wal").unlink()
@@ -217,29 +225,35 @@ def _body(quick: Iterable[str]) -> str:
 
 
 def _changed_views(layout: Layout, quick: Sequence[str]) -> list[str]:
-    """Return the views of files that the catalog lacks, if nothing else changed.
+    """Return the views that differ in a catalog that is there, if nothing else does; else none.
 
-    That is so when tables get their first file or are merged, and after the lake was moved. The
-    catalog that is there has all other statements, and these views without rows or of other files.
+    So it is when tables get their first file, lose their last one or are merged, when the lake was
+    moved, and when its own conditions or alignments change. What these views are called and which
+    columns they have is always the same, so that views upon them need not be made anew.
     """
     try:
         body = layout.views.read_text(encoding="utf-8").partition("\n")[2]
     except (OSError, ValueError):
         return []
     old = body.removeprefix(f"{_NOTE}\n").removesuffix(";\n").split(";\n\n")
-    (old_views, old_rest), (views, rest) = _parted(old), _parted(quick)
-    if body != _body(old) or old_rest != rest or not old_views.keys() <= views.keys():
+    if body != _body(old):
         return []
-    return [text for name, text in views.items() if old_views.get(name) != text]
+    (old_views, old_rest), (views, rest) = _parted(old), _parted(quick)
+    if len(rest) != len(old_rest):
+        return []
+    new = dict(views)
+    for before, text in zip(old_rest, rest, strict=True):
+        name = view_made(text)
+        if text != before and (name not in _OWN or name != view_made(before)):
+            return []
+        if name not in views and (text != before or name in old_views):
+            new[name] = _VIEW.sub(_REPLACE, text, count=1)
+    return [text for name, text in new.items() if old_views.get(name) != text]
 
 
-def _name(view: str) -> str:
-    return view.removeprefix(_REPLACE).split(" AS\n", 1)[0].strip()
-
-
-def _parted(quick: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def _parted(quick: Sequence[str]) -> tuple[dict[str | None, str], list[str]]:
     """Return the views of files by their names, and all other statements."""
-    views = {_name(text): text for text in quick if text.startswith(_REPLACE)}
+    views = {view_made(text): text for text in quick if text.startswith(_REPLACE)}
     return views, [text for text in quick if not text.startswith(_REPLACE)]
 
 
@@ -264,19 +278,21 @@ def run(con: duckdb.DuckDBPyConnection, made: list[str]) -> None:
             ) from error
 
 
-def _write(database: Path, layout: Layout, made: list[str], settings: Settings) -> None:
-    """Write a new ``lake.duckdb``: where it can be, a copy of the old one with a few new views."""
+def _write(
+    database: Path, layout: Layout, made: list[str], settings: Settings, like: Layout
+) -> None:
+    """Write a new ``lake.duckdb``: where it can be, a copy of an old one with a few new views."""
     quick, own = in_quick_order(layout.root, made), _catalog_view(settings)
-    new, old = _changed_views(layout, quick), read_settings(layout.root)
+    new, old = _changed_views(like, quick), read_settings(like.root)
     if new and old is not None:
-        names = map(_name, new)
+        names = [full_identifier(name) for name in map(view_made, new) if name is not None]
         about = tuple(
             f"COMMENT ON {what}" for n in names for what in (f"VIEW {n} ", f"COLUMN {n}.")
         )
-        notes = [text for text in made if text.startswith(about)]
+        notes = ";\n".join(text for text in made if text.startswith(about))
         try:
-            shutil.copyfile(layout.catalog, database)
-            _write_database(database, [_require(old.signature), *new, *notes, own])
+            shutil.copyfile(like.catalog, database)
+            _write_database(database, [_require(old.signature), *new, notes, own])
         except (OSError, LakeError):  # the old one is damaged, or not that of the script
             database.unlink(missing_ok=True)
         else:

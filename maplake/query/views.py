@@ -23,7 +23,7 @@ _BEFORE_CONDITIONS = (
 )
 _AFTER_CONDITIONS = ("psth_bins", "psth_unit", "psth_macros", "psth_period")
 
-_CREATED = re.compile(r'^CREATE (?:VIEW|MACRO) "?(\w+)"?\."?(\w+)', re.MULTILINE)
+_CREATED = re.compile(r'^CREATE (?:OR REPLACE )?(VIEW|MACRO) "?(\w+)"?\."?(\w+)', re.MULTILINE)
 
 AlignRow = Sequence[object]
 
@@ -93,6 +93,7 @@ def in_quick_order(root: Path, made: Sequence[str]) -> list[str]:
     """
     stored = [table for table in tables_of(root).values() if table.store.on_disk]
     empty = {text: _empty_view(table) for table in stored for text in _stored(root, table)}
+    empty[source_view(root)] = _empty_view(get("ingest.source"))
     full = [text for text in made if empty.get(text, text) != text]
     notes = [text for text in made if text.startswith(_COMMENT)]
     return [
@@ -105,7 +106,13 @@ def in_quick_order(root: Path, made: Sequence[str]) -> list[str]:
 def created(statement: str) -> str | None:
     """Return the full name of the view or macro that a statement makes; None if it makes none."""
     match = _CREATED.search(statement)
-    return ".".join(match.groups()) if match else None
+    return f"{match[2]}.{match[3]}" if match else None
+
+
+def view_made(statement: str) -> str | None:
+    """Return the full name of the view that a statement makes; None if it makes none."""
+    match = _CREATED.search(statement)
+    return f"{match[2]}.{match[3]}" if match and match[1] == "VIEW" else None
 
 
 def script(name: str) -> list[str]:
@@ -218,15 +225,15 @@ def lookup(table: Table, extra: Sequence[Sequence[object]]) -> str:
 def source_view(root: Path) -> str:
     """Return the view of what became of every source, from the state files."""
     table = get("ingest.source")
-    head = f"CREATE VIEW {full_identifier(table.full_name)} AS\n"
     states = Layout(root).meta / "state"
     if not any(states.glob(RECORDS)):
-        return head + empty_select(table.columns)
+        return _empty_view(table)
     fields = ", ".join(f"{identifier(c.name)} {sql_type(c.kind)}" for c in table.columns)
     columns = ", ".join(f"s.{identifier(c.name)}" for c in table.columns)
     source = glob_literal(root, f".maplake/state/{RECORDS}")
     return (
-        f"{head}SELECT {columns}\nFROM (\n    SELECT unnest(sources) AS s\n"
+        f"CREATE VIEW {full_identifier(table.full_name)} AS\n"
+        f"SELECT {columns}\nFROM (\n    SELECT unnest(sources) AS s\n"
         f"    FROM read_json({source}, format = 'auto', maximum_object_size = 268435456, "
         f"columns = {{'sources': {literal(f'STRUCT({fields})[]')}}})\n)"
     )
