@@ -71,7 +71,7 @@ def attack(bench: Bench, fault: str, most: int | None = None, seed: int = 0) -> 
     begin = time.perf_counter()
     for number in bench.sample(points, most, tally.draw):
         run = bench.case(fault, number)
-        if len(run.ops) < number:  # processes side by side took turns otherwise
+        if not bench.is_hit:  # processes side by side took turns otherwise
             continue
         tally.cases += 1
         try:

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,8 +48,13 @@ load-insertion-location load-animal load-meta-foraging loop
 """
 
 
+@cache
+def command_line():
+    return get_command(__import__(f"{PACKAGE}.main", fromlist=["app"]).app)
+
+
 def commands():
-    return get_command(__import__(f"{PACKAGE}.main", fromlist=["app"]).app).commands
+    return command_line().commands
 
 
 def blocks(page: Path):
@@ -112,7 +118,7 @@ def words_of(text: str):
 
 def unknown(words: list[str]) -> str:
     """Return the first word of a command that the command line would not take, or nothing."""
-    command = get_command(__import__(f"{PACKAGE}.main", fromlist=["app"]).app)
+    command = command_line()
     takes_value = False
     for word in words:
         options = {o: p for p in command.params for o in (*p.opts, *p.secondary_opts)}
