@@ -68,11 +68,16 @@ def counts_sql(name=str):
 
 
 def half(found, whole):
-    """Number of sessions that are there in part: each must be as in one of its whole states."""
+    """Number of sessions that are there in part: each must be as in one of its whole states.
+
+    One that there never was counts, too.
+    """
     seen = {}
     for table, subject, session, n in found:
         seen.setdefault((subject, session), {})[table] = n
-    return sum(not any(_is_state(rows, one) for one in whole[key]) for key, rows in seen.items())
+    return sum(
+        not any(_is_state(rows, one) for one in whole.get(key, ())) for key, rows in seen.items()
+    )
 
 
 def _is_state(rows, state):
