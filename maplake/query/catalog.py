@@ -289,10 +289,10 @@ def _write(
         about = tuple(
             f"COMMENT ON {what}" for n in names for what in (f"VIEW {n} ", f"COLUMN {n}.")
         )
-        notes = ";\n".join(text for text in made if text.startswith(about))
+        notes = [";\n".join(text for text in made if text.startswith(about))]
         try:
             shutil.copyfile(like.catalog, database)
-            _write_database(database, [_require(old.signature), *new, notes, own])
+            _write_database(database, [_require(old.signature), *new, *filter(None, notes), own])
         except (OSError, LakeError):  # the old one is damaged, or not that of the script
             database.unlink(missing_ok=True)
         else:

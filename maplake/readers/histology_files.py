@@ -86,15 +86,15 @@ def named_below(root: Path) -> Iterator[Named]:
         If a folder cannot be listed.
     """
     for animal in _entries(root):
-        h2o, folder = animal.name, animal / _FOLDER
+        h2o = animal.name
         mine = rf"{re.escape(h2o)}_(?P<day>\d{{8}})(?:_(?P<time>\d{{6}}))?_(?P<number>\d+)"
         patterns = [re.compile(h + mine + t) for h, t in zip(_HEADS, _TAILS, strict=True)]
-        for name in _names(folder) if animal.is_dir() else ():
-            match = next((m for p in patterns if (m := p.fullmatch(name))), None)
+        for path in _entries(animal / _FOLDER) if animal.is_dir() else ():
+            match = next((m for p in patterns if (m := p.fullmatch(path.name))), None)
             with suppress(ValueError):  # a day that there is not
                 if match is not None:
                     day = datetime.strptime(match["day"], "%Y%m%d").date()
-                    yield Named(folder / name, h2o, day, match["time"], int(match["number"]))
+                    yield Named(path, h2o, day, match["time"], int(match["number"]))
 
 
 def _names(folder: Path) -> list[str]:
