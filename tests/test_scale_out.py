@@ -288,3 +288,17 @@ def test_printed_commands_may_run_all_at_once_and_again(lab, serial, tmp_path):
     assert set(json.loads(again.stdout)["counts"]) == {"unchanged"}
     empty = CliRunner().invoke(app, [*options, "ingest", "--print-commands", "--json"])
     assert json.loads(empty.stdout) == {"commands": []}
+
+
+def test_printed_commands_read_where_they_run_whatever_the_settings_say_of_dask(lab, tmp_path):
+    settings = lab.config.with_name("of_a_cluster.toml")
+    text = lab.config.read_text(encoding="utf-8")
+    settings.write_text(f'{text}\n[dask]\nscheduler = "tcp://localhost:1"\n', encoding="utf-8")
+    options = ["--config", str(settings), "--lake", str(tmp_path / "lake"), "--quiet"]
+    printed = CliRunner().invoke(app, [*options, "ingest", "--print-commands"])
+    assert printed.exit_code == 0, printed.output
+    first = shlex.split(printed.stdout.splitlines()[0])
+    assert first[first.index("--scheduler") + 1] == "none"
+    done = CliRunner().invoke(app, first[first.index("--config") :])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "lake" / "tables" / "experiment" / "session_trial").is_dir()
