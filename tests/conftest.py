@@ -11,14 +11,6 @@ import pytest
 from maplake.layout import Layout
 from maplake.query import catalog
 
-#: Each worker of pytest needs nearly 1 GB.
-_MOST_WORKERS = 8
-
-
-def pytest_xdist_auto_num_workers():
-    """Begin one worker more than there are processors: a fifth of their time, tests wait."""
-    return min((os.cpu_count() or 1) + 1, _MOST_WORKERS)
-
 
 @pytest.fixture(scope="session", autouse=True)
 def _without_power_loss():
