@@ -11,7 +11,7 @@ from lakefiles import small_lake, write_table
 
 import maplake
 from maplake.layout import Layout
-from maplake.query import catalog
+from maplake.query import catalog, views
 
 pytestmark = pytest.mark.usefixtures("whole_catalogs")
 
@@ -151,3 +151,32 @@ def test_a_table_with_its_first_file_is_added_to_the_catalog_that_is_there(
     assert len(carried_out[-1]) > 100
     assert added == said(copy)
     assert script == Layout(copy).views.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["foraging.block_stats", "psth.event_types"])
+def test_any_other_statement_that_changed_makes_it_whole(
+    root, tmp_path, monkeypatch, carried_out, name
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    options = {"conditions": {"Late": "trial > 20"}}
+    made = catalog.statements
+    catalog.build(copy, **options)
+    expected = said(copy)
+    with monkeypatch.context() as other:  # of a maplake that says this one thing otherwise
+        other.setattr(
+            catalog,
+            "statements",
+            lambda *args: [
+                text.replace("s.block,", "s.block + 1 AS block,", 1).replace("'go'", "'stop'")
+                if views.created(text) == name
+                else text
+                for text in made(*args)
+            ],
+        )
+        catalog.build(copy, **options)
+        assert not in_part(carried_out[-1])
+        assert said(copy) != expected
+    catalog.build(copy, **options)
+    assert not in_part(carried_out[-1])
+    assert said(copy) == expected
