@@ -85,11 +85,17 @@ def _is_state(rows, state):
     return must and all(rows.get(table, state.get(table)) == state.get(table) for table in COMPUTED)
 
 
+def goes_on(stop):
+    """Whether to ask once more: not when told to stop, nor after whoever would tell was killed."""
+    parent = multiprocessing.parent_process()
+    return not stop.wait(PAUSE_S) and (parent is None or parent.is_alive())
+
+
 def by_maplake(root, whole, stop, out):
     """Every query through maplake: no half session and no error is allowed."""
     figures = {"queries": 0, "half": 0, "errors": []}
     with maplake.open(root) as lake:
-        while not stop.wait(PAUSE_S):
+        while goes_on(stop):
             try:
                 figures["half"] += half(lake.sql(counts_sql()).fetchall(), whole)
             except Exception as error:
@@ -103,7 +109,7 @@ def by_duckdb(root, whole, stop, out):
     import duckdb
 
     figures = {"queries": 0, "half": 0, "errors": []}
-    while not stop.wait(PAUSE_S):
+    while goes_on(stop):
         try:
             with duckdb.connect(str(root / "lake.duckdb"), read_only=True) as con:
                 figures["half"] += half(con.execute(counts_sql()).fetchall(), whole)
@@ -117,7 +123,7 @@ def by_program(root, whole, stop, out):
     """The program ``duckdb`` (DuckDB 1.5), a process for each query."""
     figures = {"queries": 0, "half": 0, "errors": []}
     command = [PROGRAM, "-readonly", "-json", str(root / "lake.duckdb"), counts_sql()]
-    while not stop.wait(PAUSE_S):
+    while goes_on(stop):
         done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
         if done.returncode:
             figures["errors"].append(done.stderr[:300])
@@ -134,7 +140,7 @@ def by_polars(root, whole, stop, out):
     import polars as pl
 
     figures = {"queries": 0, "half": 0, "errors": []}
-    while not stop.wait(PAUSE_S):
+    while goes_on(stop):
         for table in (*TABLES, *COMPUTED):
             folder = root.joinpath("tables", *table.split("."))
             if not folder.is_dir():  # no session yet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -16,6 +17,7 @@ from labs import ingest, sql
 from typer.testing import CliRunner
 
 import maplake
+from maplake.compute import registry
 from maplake.compute.run import run
 from maplake.compute.stale import remove, standing
 from maplake.config import load
@@ -183,3 +185,16 @@ def test_the_same_table_from_a_package_and_a_file(config, install):
     )
     with pytest.raises(ConfigError, match="declared twice"):
         run(config)
+
+
+def test_what_is_run_is_what_the_file_says_now(config, monkeypatch):
+    """An edit that keeps the size and the second of the last change leaves compiled code valid."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = config.file.with_name("lake_tables.py")
+    before = PACKAGED.replace('Path("deepest.sql")', repr(DEEPEST))
+    for text in (before, before.replace("deepest", "nearest")):
+        file.write_text(text, encoding="utf-8")
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        tables = registry.load(config)
+    assert "packaged.nearest" in tables
+    assert "packaged.deepest" not in tables

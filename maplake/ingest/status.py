@@ -154,11 +154,11 @@ def _of_states(session: SessionPlan, editions: Mapping[str, Edition]) -> Iterato
     """Yield what the lake has of a session though nothing of it was found, or from a sheet."""
     found = {item.source.key for item in session.items}
     for key, state in session.state.items():
-        report = _of_state(state, session.h2o)
         is_lost = state.kind in ORDER and key not in found
         if state.kind == LOCATION or (is_lost and state.status == DELETED):
-            yield report
+            yield _of_state(state, session.h2o)
         elif is_lost and state.status == IN:
+            report = _of_state(state, session.h2o)
             why = outdated_by(state, editions)
             report.status = OUTDATED if why else IN
             report.reason = "; ".join([*why, _NOT_FOUND]) if why else GONE
