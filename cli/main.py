@@ -42,6 +42,9 @@ __all__ = ["GC_THRESHOLD", "app", "main"]
 #: them: looking for circles as often as Python does is a tenth of what it takes.
 GC_THRESHOLD = (100_000, 20, 20)
 
+#: The global options that are followed by a value.
+_WITH_VALUE = {"--config", "--lake", "--snapshot"}
+
 _EPILOG = "Exit codes:\n\n" + "\n".join(f"* {code}: {what}" for code, what in EXIT_CODES.items())
 
 app = typer.Typer(
@@ -114,16 +117,30 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows ?
             stream.reconfigure(errors="replace")
     gc.set_threshold(*GC_THRESHOLD)
-    with until_unread():
-        _app_for(sys.argv[1:2])(prog_name="maplake")
+    try:
+        with until_unread():
+            _app_for(_asked(sys.argv[1:]))(prog_name="maplake")
+    finally:
+        gc.freeze()  # nor does Python look for circles in what it is about to give back
 
 
-def _app_for(asked: Sequence[str]) -> typer.Typer:
+def _asked(words: Sequence[str]) -> str | None:
+    """Return the first word that is neither a global option nor the value of one."""
+    rest = iter(words)
+    for word in rest:
+        if word in _WITH_VALUE:
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def _app_for(asked: str | None) -> typer.Typer:
     """Return the app with the one command that is asked for, or with all if that is not plain.
 
     To make forty commands ready takes typer longer than some of them take to run.
     """
-    one = [command for command in app.registered_commands if [_name_of(command)] == asked]
+    one = [command for command in app.registered_commands if _name_of(command) == asked]
     if not one:
         return app
     narrow = copy(app)

@@ -10,7 +10,8 @@ import sys
 import time
 
 import pytest
-from clirun import PACKAGE, ROOT, faults, home, run
+from clirun import PACKAGE, ROOT, faults, home, main, process, run
+from typer.main import get_command
 
 import maplake
 
@@ -99,3 +100,14 @@ def test_what_is_wrong_with_the_command_line_is_json_too(words, said, hint):
     assert said in found["message"]
     assert found["hint"] == f"{hint} tells more."
     assert "Usage:" in run(*words[:-1]).stderr or words[0] == "tables"
+
+
+VALUED = [o.opts[0] for o in get_command(main.app).params if not o.is_flag and o.opts != ["--help"]]
+
+
+@pytest.mark.parametrize("option", VALUED)
+def test_the_value_of_a_global_option_is_not_taken_for_the_command(option):
+    """Only the command that is asked for is made ready, so it is told from the words before it."""
+    done = process(option, "init", "--quiet", "status", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "maplake status [OPTIONS]" in done.stdout

@@ -27,6 +27,7 @@ _KEPT = (
 )
 _LEFT_OUT = ("stat", "files", "outputs", "rows")
 _MADE_FROM = f"1 {_KEPT}"
+_NAMES = (*_KEPT, "_row_count", "_stat_print", "_file")
 
 
 class Gist(SourceState):
@@ -40,8 +41,8 @@ class Gist(SourceState):
     def made(cls, file: str, values: list[Any]) -> Gist:
         """Make one from what :func:`_gist` gave."""
         gist = cls.__new__(cls)
-        names = (*_KEPT, "_row_count", "_stat_print")
-        vars(gist).update(zip(names, values, strict=True), _file=file)
+        # There are tens of thousands: the dict is made at once, not filled.
+        gist.__dict__ = dict(zip(_NAMES, (*values, file), strict=True))
         return gist
 
     @property
