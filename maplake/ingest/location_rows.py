@@ -77,9 +77,10 @@ def gone_from(
     """
     places = {(place.name, place.insertion_number) for place in kept}
     animals = {number: h2o.lower() for h2o, number in subjects.items()}
+    sheet = str(file)
     for name, session in states.items():
         for state in session.values():
-            is_its = (state.kind, state.status, state.path) == (KIND, IN, str(file))
+            is_its = state.kind == KIND and state.status == IN and state.path == sheet
             if is_its and (name, state.insertion_number) not in places:
                 animal = animals.get(state.subject_id or 0, "")
                 if animal in read or (is_sure and animal not in unread):

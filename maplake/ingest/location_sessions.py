@@ -91,7 +91,7 @@ def sessions_of(lake: LakeSessions, subjects: AbstractSet[int]) -> dict[int, lis
     sessions: dict[int, list[Session]] = defaultdict(list)
     for name, session in lake.states.items():
         for state in session.values() if name not in lake.planned else ():
-            if state.subject_id not in subjects or state.kind != BEHAVIOR or state.status != IN:
+            if state.kind != BEHAVIOR or state.status != IN or state.subject_id not in subjects:
                 continue
             if state.subject_id is None or state.session is None:
                 continue
