@@ -150,6 +150,8 @@ _WORKERS = ("ingest", "--workers", "2", "--no-compute")
 _ONE_BY_ONE = tuple(
     ("ingest", "--subject", SUBJECT, "--session", number, "--no-compute") for number in "12"
 )
+_COMPUTE = ("compute", "--workers", "2")
+_ONE_COMPUTED = tuple(("compute", "--subject", SUBJECT, "--session", number) for number in "12")
 
 COMMANDS: dict[str, Command] = {
     "init": Command(("init",), nothing),
@@ -159,6 +161,8 @@ COMMANDS: dict[str, Command] = {
     "ingest --workers, a worker": Command(_WORKERS, numbered, whose=WORKERS, also=_ONE_BY_ONE),
     "ingest --replace": Command(("ingest", "--replace"), sorted_again),
     "compute": Command(("compute",), all_in),
+    # Those that compute write nothing: what they found goes to the committer.
+    "compute --workers, committer": Command(_COMPUTE, all_in, whose=OWN, also=_ONE_COMPUTED),
     "compute --remove": Command(
         ("compute", "--remove", "ephys.map_cluster_metric"), computed, again=True
     ),

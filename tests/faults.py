@@ -12,6 +12,7 @@ import ctypes
 import errno
 import os
 import platform
+import re
 import select
 import signal
 import socket
@@ -62,6 +63,7 @@ _NOTICE = struct.Struct("=QIIiIQ6Q")
 _ANSWER = struct.Struct("=Qqii")
 _GO_ON = 1
 _HERE = -100  # AT_FDCWD
+_TRIAL = re.compile(r"[a-z0-9_]{8}")
 
 #: Whose calls count: those of all processes, of the command's own, of those that it starts.
 EVERYBODY, OWN, WORKERS = "everybody", "own", "workers"
@@ -219,6 +221,12 @@ def _is_memory(path: str) -> bool:
     return not path.startswith("/") or path.startswith(("/dev/", "/proc/"))
 
 
+def _is_trial(path: str) -> bool:
+    """Whether Python tries there once in each process which folder for temporary files it has."""
+    place = Path(path)
+    return str(place.parent) == tempfile.gettempdir() and bool(_TRIAL.fullmatch(place.name))
+
+
 class _Watcher:
     """Takes the calls of one child, and of those that it starts, and answers them."""
 
@@ -316,7 +324,8 @@ class _Watcher:
         found = self._below(path), self._below(other) if other else ""
         if found[0] is None or found[1] is None:
             elsewhere = (p for p in (path, other) if p and self._below(p) is None)
-            self.run.outside.update(p for p in elsewhere if not _is_memory(p))
+            known = (_is_memory, _is_trial)
+            self.run.outside.update(p for p in elsewhere if not any(is_it(p) for is_it in known))
             if found == (None, "") or found == (None, None):
                 return None
         number = len(self.run.ops) + 1 if self._counts(task) else 0
