@@ -117,11 +117,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows ?
             stream.reconfigure(errors="replace")
     gc.set_threshold(*GC_THRESHOLD)
-    try:
-        with until_unread():
-            _app_for(_asked(sys.argv[1:]))(prog_name="maplake")
-    finally:
-        gc.freeze()  # nor does Python look for circles in what it is about to give back
+    with until_unread():
+        _app_for(_asked(sys.argv[1:]))(prog_name="maplake")
 
 
 def _asked(words: Sequence[str]) -> str | None:

@@ -111,3 +111,10 @@ def test_the_value_of_a_global_option_is_not_taken_for_the_command(option):
     done = process(option, "init", "--quiet", "status", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "maplake status [OPTIONS]" in done.stdout
+
+
+def test_a_command_that_asks_the_lake_ends_without_a_word(home):
+    """Libraries have their say when Python ends, too: of what was not given back, for one."""
+    assert process("init", cwd=home).returncode == 0
+    done = process("sql", "SELECT 1 AS one", "--csv", cwd=home)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["one", "1"], "")
