@@ -117,8 +117,14 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows ?
             stream.reconfigure(errors="replace")
     gc.set_threshold(*GC_THRESHOLD)
-    with until_unread():
-        _app_for(_asked(sys.argv[1:]))(prog_name="maplake")
+    try:
+        with until_unread():
+            _app_for(_asked(sys.argv[1:]))(prog_name="maplake")
+    finally:
+        # Before Python ends it looks for circles in all that there is, several times. Where DuckDB
+        # is loaded it must: its binding complains of what is not given back.
+        if "duckdb" not in sys.modules:
+            gc.freeze()
 
 
 def _asked(words: Sequence[str]) -> str | None:
