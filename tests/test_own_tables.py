@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 import textwrap
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from maplake.compute import registry
 from maplake.compute.run import run
 from maplake.compute.stale import remove, standing
 from maplake.config import load
+from maplake.config.settings import TableSettings
 from maplake.errors import ConfigError
 from maplake.query.check import check
 
@@ -198,3 +200,12 @@ def test_what_is_run_is_what_the_file_says_now(config, monkeypatch):
         tables = registry.load(config)
     assert "packaged.nearest" in tables
     assert "packaged.deepest" not in tables
+
+
+@pytest.mark.parametrize("name", ["tables.txt", "tables.pyc"])
+def test_nothing_but_python_text_is_run(config, name):
+    file = config.file.with_name(name)
+    file.write_text("raise RuntimeError('it was run')", encoding="utf-8")
+    named = replace(config, tables=TableSettings((file,)))
+    with pytest.raises(ConfigError, match="no Python file"):
+        registry.load(named)
